@@ -1,0 +1,1 @@
+"""Who is who: identifiers, evidence, and the pure rules that make people of them."""

@@ -1,0 +1,51 @@
+"""The rules of identity, as values: what is blocked, what limits people, how long a device is somebody's."""
+
+from typing import Final
+
+import msgspec
+
+from identity.nodes import ANONYMOUS_ID, DEVICE_ID, EMAIL, GA_CLIENT_ID, PHONE, USER_ID
+
+BLOCKED_DEFAULT: Final = (
+    "", "null", "none", "undefined", "nan", "n/a", "na", "nil", "unknown", "anonymous", "guest", "user",
+    "test", "test@test.com", "test@example.com", "example@example.com", "[object object]", "true", "false",
+    "-1", "(null)", "void",
+)  # fmt: skip
+"""Values that name nobody, compared without case (DESIGN §3.1; failures seen in the field: facts/identity.md)."""
+
+BLOCKED_PATTERNS_DEFAULT: Final = (r"[0\-_. ]+", r"\{\{.*\}\}", r"(00000000-0000-0000-0000-0{12})")
+"""Regular expressions that must match the whole value: zeros and dashes, unfilled templates."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How evidence becomes people. A change is a new version; stored evidence stays as it is."""
+
+    version: int = 1
+    external_ids: tuple[str, ...] = ()
+    """Types of `context.externalId` that name a person, for example `crm_id`."""
+    person_priority: tuple[str, ...] = (USER_ID, EMAIL, PHONE)
+    """Highest first; external ids follow in the order of `external_ids`."""
+    device_priority: tuple[str, ...] = (DEVICE_ID, ANONYMOUS_ID, GA_CLIENT_ID)
+    blocked: dict[str, tuple[str, ...]] = {}
+    """More blocked values per type, or for all types under `*`."""
+    blocked_patterns: dict[str, tuple[str, ...]] = {}
+    limits: dict[str, int] = {}
+    """Most identifiers of a type in one person; `limit_default` where the type is not named."""
+    limit_default: int = 5
+    limit_user_id: int = 1
+    members_max: int = 100
+    fanout_max: int = 20
+    """A person identifier other than a user id that is linked to more than this is a hub and joins nobody."""
+    default_region: str = "IN"
+    """Region of phone numbers that have no country code (ISO 3166-1)."""
+    logout_events: tuple[str, ...] = ("logged out", "signed out", "logout", "sign out")
+    """Names of track events that end a person's use of a device, compared without case."""
+    visit_gap_min: int = 30
+    login_after_visit_min: int = 30
+    owner_idle_max_days: int = 30
+    before_first_use_max_days: int | None = None
+    """How long before its first use a device's activity is the first user's; None: without end."""
+    overlap_min: int = 60
+    """Uses by two people within this time overlap, and what lies between them is nobody's."""
+    owners_max: int = 5
+    """A device of more people is a kiosk, and its anonymous activity is nobody's."""
