@@ -85,7 +85,9 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
     def merge(self, other: Self) -> Self:
         """Both registers in one; the order of merging does not matter."""
         return msgspec.structs.replace(
-            self, first_ms=min(self.first_ms, other.first_ms), last_ms=max(self.last_ms, other.last_ms)
+            self,
+            first_ms=min(self.first_ms, other.first_ms),
+            last_ms=max(self.last_ms, other.last_ms),
         )
 
 

@@ -74,7 +74,9 @@ class NodeHasher:
         if known is not None:
             return known
         digest = bytearray(
-            hmac.digest(self._key, f"{type_name}\0{value}".encode("utf-8", "surrogatepass"), "sha256")[:16]
+            hmac.digest(
+                self._key, f"{type_name}\0{value}".encode("utf-8", "surrogatepass"), "sha256"
+            )[:16]
         )
         code = code_of(type_name)
         # RFC 9562 section 5.8: version 8 in the high half of byte 6, variant 0b10 in byte 8.

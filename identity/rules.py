@@ -45,7 +45,5 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     owner_idle_max_days: int = 30
     before_first_use_max_days: int | None = None
     """How long before its first use a device's activity is the first user's; None: without end."""
-    overlap_min: int = 60
-    """Uses by two people within this time overlap, and what lies between them is nobody's."""
     owners_max: int = 5
     """A device of more people is a kiosk, and its anonymous activity is nobody's."""

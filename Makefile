@@ -1,0 +1,65 @@
+# Everything a newcomer or CI types. `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+READY = $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Onefold needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(READY) ## make the environment in .venv
+
+demo: $(READY) ## a real shop's events become people, profiles and recommendations
+	$(VENV)/bin/onefold demo
+
+test: $(READY) lint ## lint, types, layers, and every test
+	$(RUN) -m pytest
+
+lint: $(READY) ## format, lint, types, layers, proto files
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/buf lint
+
+format: $(READY) ## format the code and mend what ruff can mend
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+proto: $(READY) ## generate service/pb from proto/
+	$(RUN) -m service.generate
+
+buf-breaking: $(READY) ## compare proto/ with the main branch
+	$(VENV)/bin/buf breaking --against '.git#branch=main'
+
+lock: $(READY) ## pin every dependency again, with hashes and without index addresses
+	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
+	  --extra dev --extra cassandra pyproject.toml -o requirements.lock
+
+bench: bench-ingest bench-serving bench-quality bench-people ## every benchmark
+
+bench-ingest: $(READY) ## events per second and core, memory
+	$(RUN) -m tests.bench.ingest
+
+bench-serving: $(READY) ## GetProfile and Recommend beside a bare gRPC echo
+	$(RUN) -m tests.bench.serving
+
+bench-quality: $(READY) ## recommendations on real data (needs ../shared/data)
+	$(RUN) -m tests.bench.quality
+
+bench-people: $(READY) ## the right person: visits and people against the simulator's truth
+	$(RUN) -m tests.bench.people
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help setup demo test lint format proto buf-breaking lock bench bench-ingest bench-serving bench-quality bench-people clean

@@ -1,0 +1,155 @@
+"""Whose is a visit: anonymous activity on a device goes to its user, or to nobody (DESIGN §3.3). Pure."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from identity.evidence import Use
+from identity.nodes import Node
+from identity.rules import Rules
+
+MINUTE_MS: Final = 60_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 86_400_000
+
+Span = tuple[int, int, Node]
+"""(first_ms, last_ms, profile id) of a use."""
+
+
+class Why(StrEnum):
+    """The rule that decided."""
+
+    LOGIN = "login in the visit, or soon after it"
+    BETWEEN = "between two uses by one person"
+    BEFORE_FIRST = "before the device's first use"
+    AFTER_LAST = "after the device's last use"
+    UNUSED = "nobody ever used the device by name"
+    KIOSK = "more people than a device has owners"
+    SEVERAL = "several people at the same time"
+    BETWEEN_PEOPLE = "between uses by two people"
+    TOO_EARLY = "too long before the first use"
+    IDLE = "too long after the last use"
+    LOGGED_OUT = "after a logout"
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """Whose a visit is: a profile id, or None for nobody."""
+
+    person: Node | None
+    why: Why
+
+
+class _History:
+    """A device's uses by today's people, in order of time. A use spans at most an hour."""
+
+    def __init__(self, uses: Iterable[Use], person_of: Callable[[Node], Node]) -> None:
+        self.logouts: list[int] = []
+        spans: list[Span] = []
+        for use in uses:
+            if use.person:
+                spans.append((use.first_ms, use.last_ms, person_of(use.person)))
+            else:
+                self.logouts += (use.first_ms, use.last_ms)
+        self.by_first = sorted(spans)
+        self.by_last = sorted(spans, key=_last)
+        self.people = {person for _, _, person in spans}
+
+    def during(self, start_ms: int, end_ms: int) -> set[Node]:
+        """The people with a use in a time."""
+        low = bisect_left(self.by_first, start_ms - HOUR_MS, key=_first)
+        high = bisect_right(self.by_first, end_ms, key=_first)
+        return {person for _, last, person in self.by_first[low:high] if last >= start_ms}
+
+    def before(self, time_ms: int) -> tuple[int, set[Node]] | None:
+        """When the device was last used before a time, and by whom: several, if uses overlap there."""
+        at = bisect_left(self.by_last, time_ms, key=_last) - 1
+        if at < 0:
+            return None
+        first, last, person = self.by_last[at]
+        low = bisect_left(self.by_last, first, key=_last)
+        return last, {person} | {other for _, _, other in self.by_last[low:at]}
+
+    def after(self, time_ms: int) -> tuple[int, set[Node]] | None:
+        """When the device was first used after a time, and by whom."""
+        at = bisect_right(self.by_first, time_ms, key=_first)
+        if at == len(self.by_first):
+            return None
+        first, last, person = self.by_first[at]
+        high = bisect_right(self.by_first, last, key=_first)
+        return first, {person} | {other for _, _, other in self.by_first[at:high]}
+
+
+def _first(span: Span) -> int:
+    return span[0]
+
+
+def _last(span: Span) -> int:
+    return span[1]
+
+
+def owners_of(
+    visits: Sequence[tuple[int, int]],
+    uses: Iterable[Use],
+    person_of: Callable[[Node], Node],
+    rules: Rules,
+) -> list[Owned]:
+    """Whose each visit `(start_ms, end_ms)` is. `person_of` gives a person node's profile id today."""
+    history = _History(uses, person_of)
+    if len(history.people) > rules.owners_max:
+        return [Owned(None, Why.KIOSK)] * len(visits)
+    if not history.people:
+        return [Owned(None, Why.UNUSED)] * len(visits)
+    return [_owner(start, end, history, rules) for start, end in visits]
+
+
+def present_owner(
+    uses: Iterable[Use], person_of: Callable[[Node], Node], now_ms: int, rules: Rules
+) -> Node | None:
+    """The profile id of whoever a device belongs to now, or None."""
+    history = _History(uses, person_of)
+    if not history.people or len(history.people) > rules.owners_max:
+        return None
+    newest = history.by_last[-1][1]
+    return _owner(max(now_ms, newest + 1), max(now_ms, newest + 1), history, rules).person
+
+
+def _owner(start_ms: int, end_ms: int, history: _History, rules: Rules) -> Owned:
+    within = history.during(start_ms, end_ms + rules.login_after_visit_min * MINUTE_MS)
+    if within:
+        return Owned(within.pop(), Why.LOGIN) if len(within) == 1 else Owned(None, Why.SEVERAL)
+    before = history.before(start_ms)
+    after = history.after(end_ms)
+    if before is None:
+        return _before_first(end_ms, after, rules)
+    if after is None:
+        return _after_last(start_ms, before, history.logouts, rules)
+    people = before[1] | after[1]
+    return Owned(people.pop(), Why.BETWEEN) if len(people) == 1 else Owned(None, Why.BETWEEN_PEOPLE)
+
+
+def _before_first(end_ms: int, after: tuple[int, set[Node]] | None, rules: Rules) -> Owned:
+    if after is None:
+        return Owned(None, Why.UNUSED)
+    first_ms, people = after
+    if len(people) > 1:
+        return Owned(None, Why.SEVERAL)
+    most = rules.before_first_use_max_days
+    if most is not None and first_ms - end_ms > most * DAY_MS:
+        return Owned(None, Why.TOO_EARLY)
+    return Owned(next(iter(people)), Why.BEFORE_FIRST)
+
+
+def _after_last(
+    start_ms: int, before: tuple[int, set[Node]], logouts: Sequence[int], rules: Rules
+) -> Owned:
+    last_ms, people = before
+    if len(people) > 1:
+        return Owned(None, Why.SEVERAL)
+    if any(last_ms <= logout <= start_ms for logout in logouts):
+        return Owned(None, Why.LOGGED_OUT)
+    if start_ms - last_ms > rules.owner_idle_max_days * DAY_MS:
+        return Owned(None, Why.IDLE)
+    return Owned(next(iter(people)), Why.AFTER_LAST)

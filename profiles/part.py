@@ -1,0 +1,138 @@
+"""A part: what the events of one leaf fold to. Every field folds commutatively (DESIGN §1.4, §4).
+
+Folding the same distinct messages in any order, or folding halves and merging them, gives equal bodies.
+Each cap keeps the "N smallest" or "N newest" of a set that only grows, so a cap does not depend on
+the order either.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+FORMAT: Final = 1
+"""Version of the stored form; a part of another version is rebuilt from its timeline."""
+
+INTERACTIONS_MAX: Final = 200
+PURCHASES_MAX: Final = 500
+ORDERS_MAX: Final = 5_000
+"""Orders told apart by id, newest first; older ones are settled into sums and no longer compared."""
+DAYS_KEPT: Final = 400
+"""Days of daily counts kept before the part's newest event: a year and a month of comparison."""
+EVENT_NAMES_MAX: Final = 300
+TRAITS_MAX: Final = 300
+"""Segment's Unify drops more traits than this too (facts/rudderstack.md §1.4)."""
+DEVICES_MAX: Final = 100
+PURPOSES_MAX: Final = 100
+OTHER_EVENTS: Final = "$other"
+"""Counter of the events whose names are beyond EVENT_NAMES_MAX."""
+
+DAY_MS: Final = 86_400_000
+
+
+class Trait(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The newest value of a trait; None hides older values."""
+
+    time_ms: int
+    message: int
+    value: Any
+
+
+class Counter(msgspec.Struct, array_like=True, gc=False):
+    """How often an event happened."""
+
+    spelling: str
+    """The smallest spelling seen, for names that differ only in case."""
+    total: int
+    first_ms: int
+    last_ms: int
+    days: dict[int, int]
+    """Count per UTC day (days since 1970), for the last DAYS_KEPT days."""
+
+
+class Interaction(msgspec.Struct, array_like=True, frozen=True, gc=False, order=True):
+    """A person did something with an item."""
+
+    time_ms: int
+    message: int
+    position: int
+    """Of the item within its event."""
+    item: str
+    kind: int
+    quantity: float
+    order: int = 0
+    """The order's hash for a purchase."""
+
+
+class Order(msgspec.Struct, array_like=True, frozen=True, gc=False, order=True):
+    """The copy of an order that counts: one that states an amount, the earliest, ties by message."""
+
+    unpriced: bool
+    time_ms: int
+    message: int
+    currency: str
+    amount: int
+
+
+class Money(msgspec.Struct, array_like=True, gc=False):
+    """A number of orders, and their sum in millionths."""
+
+    count: int = 0
+    amount: int = 0
+
+
+class Consent(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The newest statement about one purpose."""
+
+    time_ms: int
+    granted: bool
+
+
+class Body(msgspec.Struct, array_like=True, gc=False):
+    """What some events state together."""
+
+    first_ms: int = 1 << 62
+    last_ms: int = -(1 << 62)
+    events: int = 0
+    traits: dict[str, Trait] = {}
+    counters: dict[str, Counter] = {}
+    interactions: list[Interaction] = []
+    purchases: list[Interaction] = []
+    orders: dict[int, Order] = {}
+    settled: dict[str, Money] = {}
+    refunds: dict[str, Money] = {}
+    devices: dict[bytes, int] = {}
+    """Newest event time per device node."""
+    consent: dict[str, Consent] = {}
+
+
+class Visit(msgspec.Struct, array_like=True, gc=False):
+    """Anonymous activity on a device without a gap of 30 minutes (DESIGN §3.3)."""
+
+    start_ms: int
+    end_ms: int
+    body: Body
+
+
+class Part(msgspec.Struct, array_like=True, gc=False):
+    """What one leaf's events fold to, up to the log offset it stands at."""
+
+    format: int = FORMAT
+    offset: int = -1
+    body: Body | None = None
+    """A person identifier's events; for a device, those of visits too old to be told apart."""
+    visits: list[Visit] = []
+    """A device identifier's events, by visit, oldest first."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Part)
+
+
+def encode(part: Part) -> bytes:
+    """The stored form; equal parts, trimmed, give equal bytes."""
+    return _encoder.encode(part)
+
+
+def decode(blob: bytes) -> Part:
+    """The part that `encode` gave; msgspec.DecodeError if it is something else."""
+    return _decoder.decode(blob)

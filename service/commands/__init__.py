@@ -1,0 +1,1 @@
+"""The commands of `onefold`, a file for each group."""

@@ -1,0 +1,90 @@
+"""How commands speak: tables and sentences for people, one JSON value for programs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from profiles.money import MICROS
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
+
+
+def print_json(value: Any) -> None:
+    """`value` on standard output, as JSON."""
+    sys.stdout.write(
+        json.dumps(msgspec.to_builtins(value, enc_hook=_plain), ensure_ascii=False, indent=2)
+    )
+    sys.stdout.write("\n")
+
+
+def _plain(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
+    """A plain table; numbers to the right."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    filled = [list(row) for row in rows]
+    for index, column in enumerate(columns):
+        numeric = bool(filled) and all(isinstance(row[index], int | float) for row in filled)
+        made.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in filled:
+        made.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    return made
+
+
+def show(value: Any, as_json: bool, render: Callable[[Any], Any]) -> None:
+    """Print `value` as JSON, or what `render` makes of it."""
+    if as_json:
+        print_json(value)
+    else:
+        console.print(render(value))
+
+
+def bytes_progress() -> Progress:
+    """A progress bar of bytes, for files."""
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
+        TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+        console=errors, transient=not errors.is_terminal,
+    )  # fmt: skip
+
+
+def steps_progress() -> Progress:
+    """A progress bar of steps."""
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), console=errors, transient=True,
+    )  # fmt: skip
+
+
+def when(time_ms: int | None) -> str:
+    """A time as people read it, UTC."""
+    if time_ms is None:
+        return "never"
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def amount(micros: int, currency: str) -> str:
+    """Money as people read it."""
+    return f"{micros / MICROS:,.2f} {currency}"

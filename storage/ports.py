@@ -1,0 +1,279 @@
+"""The ports of the store (DESIGN §6). Calls are synchronous and take batches; any thread may call.
+
+Each promise in a docstring is a test of the contract suite (`tests/storage/contract`), which every
+implementation passes. Writes outside `Store.transaction` are durable when they return.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+from identity.resolve import Cluster, Refusal
+
+from identity.evidence import Companion, KeepApart, Link, MustLink, Use
+from identity.nodes import Node
+
+
+class TimelineRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One stored event. Its key is `(leaf, key_ms, message_id)`."""
+
+    leaf: Node
+    key_ms: int
+    message_id: str
+    offset: int
+    """The lowest log offset that counted it."""
+    time_ms: int
+    received_ms: int
+    type: str
+    name: str
+    source: str
+    raw: bytes
+
+
+class TimelineQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of a timeline, newest key first."""
+
+    limit: int = 100
+    names: tuple[str, ...] = ()
+    """Event names or types, compared without case; empty: all."""
+    since_ms: int | None = None
+    until_ms: int | None = None
+    """Bounds on `time_ms`: since is included, until is not."""
+    before: tuple[int, str, Node] | None = None
+    """Only rows whose `(key_ms, message_id, leaf)` is smaller: the last row of the page before."""
+
+
+class Timeline(Protocol):
+    """What happened, under the identifier it happened to."""
+
+    def next_offset(self, count: int) -> int:
+        """Take `count` log offsets; the first of them. Offsets only grow."""
+
+    def add(self, rows: Sequence[TimelineRow]) -> list[int]:
+        """Store rows; the lowest offset stored for each row's key. Storing one twice is the same as once."""
+
+    def read(self, leaves: Sequence[Node], query: TimelineQuery) -> list[TimelineRow]:
+        """Rows of all `leaves` together, newest key first."""
+
+    def scan(self, after: Node | None = None) -> Iterator[TimelineRow]:
+        """Every row, in the order of leaf, then key; from the first leaf above `after`."""
+
+    def count(self) -> int:
+        """How many rows there are."""
+
+
+class Parts(Protocol):
+    """What leaves fold to, as blobs."""
+
+    def read(self, leaves: Iterable[Node]) -> dict[Node, bytes]:
+        """The blobs of those leaves that have one."""
+
+    def write(self, blobs: Mapping[Node, bytes]) -> None:
+        """Replace blobs."""
+
+    def leaves(self, after: Node | None, limit: int) -> list[Node]:
+        """The next `limit` leaves above `after`, in order."""
+
+    def count(self) -> int:
+        """How many leaves have a part."""
+
+
+class Evidence(Protocol):
+    """Links, uses and companions: facts that merge as registers."""
+
+    def merge_links(self, links: Sequence[Link]) -> list[Link]:
+        """Merge links into the stored registers; those that are new, became earlier or trusted, as merged."""
+
+    def merge_must_links(self, links: Sequence[MustLink]) -> list[MustLink]:
+        """Store must-links, the earliest of a pair; those that are new or became earlier."""
+
+    def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
+        """Links that name any of `nodes`; at most about `limit_each` for each node where given."""
+
+    def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
+        """Must-links that name any of `nodes`."""
+
+    def keep_apart(self) -> list[KeepApart]:
+        """Every decision of operators that is not retracted."""
+
+    def scan_links(self) -> Iterator[Link]:
+        """Every link."""
+
+    def scan_must_links(self) -> Iterator[MustLink]:
+        """Every must-link."""
+
+
+class Devices(Protocol):
+    """Who used which device when, and which device identifiers go together."""
+
+    def merge_uses(self, uses: Sequence[Use]) -> None:
+        """Merge uses into the stored registers."""
+
+    def uses_of(self, devices: Iterable[Node]) -> dict[Node, list[Use]]:
+        """The uses of each device, in order of time; logouts too."""
+
+    def merge_companions(self, companions: Sequence[Companion]) -> None:
+        """Merge companions into the stored registers, both ways."""
+
+    def companions_of(self, nodes: Iterable[Node]) -> dict[Node, list[Companion]]:
+        """Companions of each device identifier, newest first."""
+
+    def scan_uses(self) -> Iterator[Use]:
+        """Every use, grouped by device."""
+
+
+class People(Protocol):
+    """The cache of `resolve`: which identifiers are one person."""
+
+    def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+        """The cluster of each node that is in one of two members or more."""
+
+    def write(self, clusters: Sequence[Cluster], gone: Iterable[Node]) -> None:
+        """Store clusters with their members, and forget the cluster of the nodes in `gone`, which are alone."""
+
+    def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
+        """Refused links that name any of `nodes`."""
+
+    def replace_refusals(self, nodes: Iterable[Node], refusals: Sequence[Refusal]) -> None:
+        """Forget the refusals that name any of `nodes`, then store `refusals`."""
+
+    def refusals(self, limit: int) -> list[Refusal]:
+        """The newest refusals: the conflicts that an operator sees."""
+
+    def scan(self) -> Iterator[Cluster]:
+        """Every cluster of two members or more."""
+
+    def counts(self) -> tuple[int, int]:
+        """How many clusters and how many refusals there are."""
+
+
+class Identifiers(Protocol):
+    """The raw values of nodes, sealed."""
+
+    def put(self, values: Mapping[Node, tuple[str, bytes]]) -> None:
+        """Store `(type, sealed value)` for nodes that have none yet."""
+
+    def get(self, nodes: Iterable[Node]) -> dict[Node, tuple[str, bytes]]:
+        """`(type, sealed value)` of those nodes that are known."""
+
+    def known(self, nodes: Iterable[Node]) -> set[Node]:
+        """Which of `nodes` are known."""
+
+    def count(self) -> dict[str, int]:
+        """How many identifiers of each type there are."""
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was refused, kept with the reason."""
+
+    id: int = 0
+    received_ms: int
+    source: str
+    reason: str
+    detail: str
+    raw: bytes
+    origin: str = ""
+    """The file and line, or the endpoint."""
+
+
+class DeadLetters(Protocol):
+    """What was refused."""
+
+    def add(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep letters; one with the same content, source and reason is kept once."""
+
+    def list(self, limit: int, after_id: int = 0, reason: str | None = None) -> list[DeadLetter]:
+        """Letters in the order of their ids."""
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Forget letters, after they were replayed."""
+
+    def counts(self) -> dict[str, int]:
+        """How many letters there are for each reason."""
+
+
+class StoredPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a file is loaded."""
+
+    uri: str
+    fingerprint: str
+    """Size and time of change, or an ETag: another one is another file."""
+    line: int
+    finished: bool
+
+
+class Positions(Protocol):
+    """How far sources are read, written with what was read."""
+
+    def get(self, uris: Sequence[str]) -> dict[str, StoredPosition]:
+        """The positions of those sources that have one."""
+
+    def put(self, positions: Sequence[StoredPosition]) -> None:
+        """Replace positions."""
+
+
+class CatalogItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item that can be recommended."""
+
+    id: str
+    name: str = ""
+    category: str = ""
+    brand: str = ""
+    price_micros: int | None = None
+    currency: str = ""
+    in_stock: bool = True
+    sensitive: bool = False
+    """Never a reason, never shown without a matching consent."""
+    url: str = ""
+    image_url: str = ""
+    attributes: dict[str, str | int | float | bool] = {}
+    updated_ms: int = 0
+
+
+class Catalog(Protocol):
+    """The items."""
+
+    def upsert(self, items: Sequence[CatalogItem]) -> None:
+        """Add or replace items; an item older than the stored one changes nothing."""
+
+    def get(self, ids: Sequence[str]) -> dict[str, CatalogItem]:
+        """Those of the items that are known."""
+
+    def list(self, after_id: str, limit: int) -> list[CatalogItem]:
+        """The next items above `after_id`, in the order of ids."""
+
+    def version(self) -> int:
+        """Grows with every change, so that a cache of the items knows when it is old."""
+
+    def count(self) -> int:
+        """How many items there are."""
+
+
+class Store(Protocol):
+    """One workspace's facts and what follows from them."""
+
+    @property
+    def timeline(self) -> Timeline: ...
+    @property
+    def parts(self) -> Parts: ...
+    @property
+    def evidence(self) -> Evidence: ...
+    @property
+    def devices(self) -> Devices: ...
+    @property
+    def people(self) -> People: ...
+    @property
+    def identifiers(self) -> Identifiers: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+    @property
+    def positions(self) -> Positions: ...
+    @property
+    def catalog(self) -> Catalog: ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All writes within are durable together when it ends, or none is if it raises."""
+
+    def close(self) -> None:
+        """Let go of files and connections; closing twice is the same as once."""

@@ -1,0 +1,205 @@
+"""Connections to one SQLite file: one for writing behind a lock, one for each reading thread."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from storage.errors import SchemaMismatch, StoreError, StoreUnavailable
+
+SCHEMA_VERSION: Final = 1
+BUSY_TIMEOUT_MS: Final = 30_000
+"""How long a writer waits for another process's transaction."""
+CACHE_KIB: Final = 65_536
+"""Page cache of the writing connection: bounds the memory of a bulk load."""
+READ_CACHE_KIB: Final = 8_192
+CHECKPOINT_PAGES: Final = 8_000
+"""Pages (32 MB) of the write-ahead log between checkpoints."""
+IN_MAX: Final = 500
+"""Values bound in one `IN (...)`: few statement shapes, far below SQLite's limit of 32,766."""
+
+_UNAVAILABLE: Final = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+)
+
+
+@contextmanager
+def mapped_errors(path: Path) -> Iterator[None]:
+    """sqlite3's errors as this tree's, with the file and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise StoreUnavailable(
+                f"{path}: the disk is full; free some space, nothing was lost"
+            ) from error
+        if code in _UNAVAILABLE:
+            raise StoreUnavailable(f"{path}: {error}") from error
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise StoreError(f"{path}: not an intact Onefold database ({error})") from error
+        raise StoreError(f"{path}: {error}") from error
+
+
+class Database:
+    """Statements on one file. Reads see the writes of a transaction that their own thread is in."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._lock = threading.RLock()
+        self._readers_lock = threading.Lock()
+        self._writer_thread: int | None = None
+        self._depth = 0
+        self._closed = False
+        with mapped_errors(path):
+            self._writer = self._connect(CACHE_KIB)
+            if not read_only:
+                self._prepare()
+            self._check_version()
+
+    def _connect(self, cache_kib: int) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        return connection
+
+    def _prepare(self) -> None:
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        # FULL: a transaction that returned survives a power cut, as the collector's 200 promises.
+        self._writer.execute("PRAGMA synchronous = FULL")
+        self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            (tables,) = self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not tables:
+                schema = (Path(__file__).parent / "schema.sql").read_text()
+                for statement in _statements(schema):
+                    self._writer.execute(statement)
+                self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._writer.execute("COMMIT")
+        except BaseException:
+            self._writer.execute("ROLLBACK")
+            raise
+
+    def _check_version(self) -> None:
+        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+        if version != SCHEMA_VERSION:
+            newer = "newer" if version > SCHEMA_VERSION else "older"
+            self.close()
+            raise SchemaMismatch(
+                f"{self.path}: schema version {version} is {newer} than this code's {SCHEMA_VERSION}"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One transaction; a nested one is part of the outer one."""
+        with self._lock:
+            if self._depth:
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
+                return
+            with mapped_errors(self.path):
+                self._writer.execute("BEGIN IMMEDIATE")
+            self._writer_thread, self._depth = threading.get_ident(), 1
+            try:
+                yield
+                with mapped_errors(self.path):
+                    self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            finally:
+                self._writer_thread, self._depth = None, 0
+
+    def connection(self) -> sqlite3.Connection:
+        """The connection on which this thread reads now."""
+        if self._writer_thread == threading.get_ident():
+            return self._writer
+        held: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if held is None:
+            if self._closed:
+                raise StoreError(f"{self.path}: the store is closed")
+            with mapped_errors(self.path):
+                held = self._local.connection = self._connect(READ_CACHE_KIB)
+            with self._readers_lock:
+                self._readers.append(held)
+        return held
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with mapped_errors(self.path):
+            return self.connection().execute(sql, parameters).fetchall()
+
+    def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query as they are read."""
+        with mapped_errors(self.path):
+            yield from self.connection().execute(sql, parameters)
+
+    def rows_in(
+        self, sql: Callable[[str], str], keys: Iterable[Any], parameters: Sequence[Any] = ()
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a query with one `IN` over many keys: `sql` is given the place holders."""
+        wanted = list(keys)
+        found: list[tuple[Any, ...]] = []
+        with mapped_errors(self.path):
+            connection = self.connection()
+            for start in range(0, len(wanted), IN_MAX):
+                chunk = wanted[start : start + IN_MAX]
+                # Round the number of place holders up, so that few statements are compiled.
+                size = 1 if len(chunk) == 1 else 4 if len(chunk) <= 4 else _power_of_two(len(chunk))
+                chunk += [chunk[-1]] * (size - len(chunk))
+                marks = ",".join("?" * size)
+                found += connection.execute(sql(marks), (*chunk, *parameters)).fetchall()
+        return found
+
+    def write_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement for each row, in a transaction."""
+        if not rows:
+            return
+        with self.transaction(), mapped_errors(self.path):
+            self._writer.executemany(sql, rows)
+
+    def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Execute one statement in a transaction; how many rows it changed."""
+        with self.transaction(), mapped_errors(self.path):
+            return self._writer.execute(sql, parameters).rowcount
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock, self._readers_lock:
+            self._closed = True
+            for connection in (*self._readers, self._writer):
+                connection.close()
+            self._readers.clear()
+            self._local = threading.local()
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def _power_of_two(number: int) -> int:
+    return 1 << (number - 1).bit_length()

@@ -1,0 +1,76 @@
+-- Facts: what happened and what was said. Never derived from anything else.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+-- Rows are appended in log order; the index finds a leaf's rows and tells copies of a message.
+CREATE TABLE events (
+  log_offset INTEGER PRIMARY KEY,
+  leaf BLOB NOT NULL,
+  key_ms INTEGER NOT NULL,
+  message_id TEXT NOT NULL,
+  time_ms INTEGER NOT NULL,
+  received_ms INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  name TEXT NOT NULL,
+  source TEXT NOT NULL,
+  raw BLOB NOT NULL
+);
+CREATE UNIQUE INDEX events_by_key ON events (leaf, key_ms, message_id);
+
+CREATE TABLE links (
+  a BLOB NOT NULL, b BLOB NOT NULL,
+  first_ms INTEGER NOT NULL, first_event TEXT NOT NULL, source TEXT NOT NULL,
+  trusted_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+  PRIMARY KEY (a, b)
+) WITHOUT ROWID;
+CREATE INDEX links_by_b ON links (b, a);
+
+CREATE TABLE must_links (
+  a BLOB NOT NULL, b BLOB NOT NULL,
+  first_ms INTEGER NOT NULL, first_event TEXT NOT NULL, source TEXT NOT NULL,
+  PRIMARY KEY (a, b)
+) WITHOUT ROWID;
+CREATE INDEX must_links_by_b ON must_links (b, a);
+
+-- Decisions of operators; a retracted one is kept.
+CREATE TABLE decisions (
+  id TEXT PRIMARY KEY, kind TEXT NOT NULL, since_ms INTEGER NOT NULL, payload BLOB NOT NULL, retracted INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE uses (
+  device BLOB NOT NULL, hour INTEGER NOT NULL, person BLOB NOT NULL,
+  first_ms INTEGER NOT NULL, last_ms INTEGER NOT NULL,
+  PRIMARY KEY (device, hour, person)
+) WITHOUT ROWID;
+
+CREATE TABLE companions (
+  node BLOB NOT NULL, with_node BLOB NOT NULL, last_ms INTEGER NOT NULL,
+  PRIMARY KEY (node, with_node)
+) WITHOUT ROWID;
+
+CREATE TABLE identifiers (node BLOB PRIMARY KEY, type TEXT NOT NULL, sealed BLOB NOT NULL);
+
+CREATE TABLE dead_letters (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  digest BLOB NOT NULL UNIQUE,
+  received_ms INTEGER NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
+  origin TEXT NOT NULL, raw BLOB NOT NULL
+);
+
+CREATE TABLE positions (
+  uri TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, line INTEGER NOT NULL, finished INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE items (id TEXT PRIMARY KEY, updated_ms INTEGER NOT NULL, item BLOB NOT NULL);
+
+-- Derived: rebuilt from the tables above by `onefold verify --repair` or a replay.
+CREATE TABLE parts (leaf BLOB PRIMARY KEY, part BLOB NOT NULL);
+
+CREATE TABLE clusters (profile BLOB PRIMARY KEY, members BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE cluster_members (node BLOB PRIMARY KEY, profile BLOB NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE refusals (
+  a BLOB NOT NULL, b BLOB NOT NULL, since_ms INTEGER NOT NULL, refusal BLOB NOT NULL,
+  PRIMARY KEY (a, b)
+) WITHOUT ROWID;
+CREATE INDEX refusals_by_b ON refusals (b, a);
+CREATE INDEX refusals_by_time ON refusals (since_ms);

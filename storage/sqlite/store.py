@@ -1,0 +1,67 @@
+"""The store in one SQLite file, with the workspace's keys beside it."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from storage.errors import KeyMismatch
+from storage.keys import Keys, create_keys, load_keys
+from storage.ports import (
+    Catalog,
+    DeadLetters,
+    Devices,
+    Evidence,
+    Identifiers,
+    Parts,
+    People,
+    Positions,
+    Timeline,
+)
+from storage.sqlite.activity import SqliteParts, SqliteTimeline
+from storage.sqlite.database import Database
+from storage.sqlite.identity import SqliteDevices, SqliteEvidence, SqliteIdentifiers, SqlitePeople
+from storage.sqlite.ledger import SqliteCatalog, SqliteDeadLetters, SqlitePositions
+
+
+class SqliteStore:
+    """`storage.ports.Store` in one file."""
+
+    def __init__(self, path: Path, keys: Keys, *, read_only: bool = False) -> None:
+        self.database = Database(path, read_only=read_only)
+        self.timeline: Timeline = SqliteTimeline(self.database)
+        self.parts: Parts = SqliteParts(self.database)
+        self.evidence: Evidence = SqliteEvidence(self.database)
+        self.devices: Devices = SqliteDevices(self.database)
+        self.people: People = SqlitePeople(self.database)
+        self.identifiers: Identifiers = SqliteIdentifiers(self.database)
+        self.dead_letters: DeadLetters = SqliteDeadLetters(self.database)
+        self.positions: Positions = SqlitePositions(self.database)
+        self.catalog: Catalog = SqliteCatalog(self.database)
+        self._check_keys(keys)
+
+    def _check_keys(self, keys: Keys) -> None:
+        found = self.database.rows("SELECT value FROM meta WHERE key = 'key_fingerprint'")
+        if not found and not self.database.read_only:
+            self.database.write(
+                "INSERT INTO meta VALUES ('key_fingerprint', ?)", (keys.fingerprint(),)
+            )
+        elif found and found[0][0] != keys.fingerprint():
+            self.close()
+            raise KeyMismatch(f"{self.database.path}: written with other keys than those given")
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All writes within are durable together when it ends, or none is if it raises."""
+        return self.database.transaction()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.database.close()
+
+
+def open_store(path: Path, keys_path: Path, *, read_only: bool = False) -> tuple[SqliteStore, Keys]:
+    """Open the store at `path`, or make it; its keys are made with it, never after it."""
+    if path.exists() or read_only:
+        keys = load_keys(keys_path)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        keys = load_keys(keys_path) if keys_path.exists() else create_keys(keys_path)
+    return SqliteStore(path, keys, read_only=read_only), keys

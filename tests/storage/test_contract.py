@@ -1,0 +1,314 @@
+"""What every store promises (storage/ports.py), promise by promise."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from identity.resolve import Cluster, Refusal
+
+from identity.evidence import NEVER, Companion, Link, MustLink, Use
+from identity.nodes import Node, NodeHasher
+from storage.ports import (
+    CatalogItem,
+    DeadLetter,
+    Store,
+    StoredPosition,
+    TimelineQuery,
+    TimelineRow,
+)
+
+hasher = NodeHasher(b"k" * 32)
+ASHA, RAVI, MAIL = (
+    hasher.node("user_id", "asha"),
+    hasher.node("user_id", "ravi"),
+    hasher.node("email", "asha@example.com"),
+)
+BROWSER, PHONE = hasher.node("anonymous_id", "b1"), hasher.node("device_id", "p1")
+
+
+class Stop(Exception):
+    """Ends a transaction."""
+
+
+def row(
+    message: str, offset: int, leaf: Node = ASHA, at: int = 1000, name: str = ""
+) -> TimelineRow:
+    return TimelineRow(
+        leaf=leaf, key_ms=at, message_id=message, offset=offset, time_ms=at, received_ms=at,
+        type="track", name=name or message, source="web", raw=b'{"type":"track"}',
+    )  # fmt: skip
+
+
+def link(a: Node, b: Node, first: int = 100, trusted: int = NEVER, last: int = 0) -> Link:
+    low, high = sorted((a, b))
+    return Link(
+        a=low, b=high, first_ms=first, first_event=f"e{first}", source="web",
+        trusted_ms=trusted, last_ms=last,
+    )  # fmt: skip
+
+
+def messages(rows: Sequence[TimelineRow]) -> list[str]:
+    return [found.message_id for found in rows]
+
+
+# --- transactions ---------------------------------------------------------------------------------
+
+
+def test_what_a_failed_transaction_wrote_is_not_there(store: Store) -> None:
+    with pytest.raises(Stop), store.transaction():
+        store.timeline.add([row("m1", 1)])
+        store.parts.write({ASHA: b"part"})
+        assert store.parts.read([ASHA]) == {ASHA: b"part"}
+        raise Stop
+    assert store.timeline.count() == 0
+    assert store.parts.read([ASHA]) == {}
+
+
+def test_a_transaction_within_another_is_part_of_it(store: Store) -> None:
+    with pytest.raises(Stop), store.transaction():
+        with store.transaction():
+            store.parts.write({ASHA: b"part"})
+        raise Stop
+    assert store.parts.count() == 0
+
+
+def test_other_threads_see_a_transaction_only_when_it_ends(store: Store) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(store.parts.count())
+
+    with store.transaction():
+        store.parts.write({ASHA: b"part"})
+        inside = threading.Thread(target=look)
+        inside.start()
+        inside.join()
+    look()
+    assert seen == [0, 1]
+
+
+def test_any_thread_may_use_it(store: Store) -> None:
+    def write(n: int) -> None:
+        with store.transaction():
+            first = store.timeline.next_offset(1)
+            store.timeline.add([row(f"m{n}", first)])
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.timeline.count() == 20
+    assert len(store.timeline.read([ASHA], TimelineQuery())) == 20
+
+
+# --- timeline and parts ---------------------------------------------------------------------------
+
+
+def test_offsets_only_grow(store: Store) -> None:
+    first = store.timeline.next_offset(10)
+    assert store.timeline.next_offset(1) == first + 10
+
+
+def test_an_event_stored_twice_is_there_once_at_its_lowest_offset(store: Store) -> None:
+    assert store.timeline.add([row("m1", 1), row("m2", 2), row("m1", 3)]) == [1, 2, 1]
+    assert store.timeline.add([row("m2", 4), row("m3", 5)]) == [2, 5]
+    assert store.timeline.count() == 3
+
+
+def test_the_same_message_under_another_leaf_or_time_is_another(store: Store) -> None:
+    rows = [row("m1", 1), row("m1", 2, leaf=RAVI), row("m1", 3, at=2000)]
+    assert store.timeline.add(rows) == [1, 2, 3]
+
+
+def test_a_timeline_is_read_newest_first_in_pages(store: Store) -> None:
+    rows = [row(f"m{n}", n + 1, leaf=(ASHA, MAIL)[n % 2], at=n * 10) for n in range(10)]
+    store.timeline.add(rows)
+    pages, before = [], None
+    while page := store.timeline.read([ASHA, MAIL], TimelineQuery(limit=3, before=before)):
+        pages += messages(page)
+        before = (page[-1].key_ms, page[-1].message_id, page[-1].leaf)
+    assert pages == [f"m{n}" for n in reversed(range(10))]
+
+
+def test_a_timeline_is_filtered_by_name_type_and_time(store: Store) -> None:
+    store.timeline.add(
+        [row("m1", 1, at=10, name="Product Viewed"), row("m2", 2, at=20, name="Order Completed")]
+    )
+    read = store.timeline.read
+    assert messages(read([ASHA], TimelineQuery(names=("product viewed",)))) == ["m1"]
+    assert messages(read([ASHA], TimelineQuery(names=("track",)))) == ["m2", "m1"]
+    assert messages(read([ASHA], TimelineQuery(since_ms=20))) == ["m2"]
+    assert messages(read([ASHA], TimelineQuery(until_ms=20))) == ["m1"]
+    assert read([], TimelineQuery()) == read([RAVI], TimelineQuery()) == []
+
+
+def test_a_scan_gives_every_row_by_leaf(store: Store) -> None:
+    store.timeline.add([row("m1", 1, leaf=RAVI), row("m2", 2), row("m3", 3, leaf=RAVI)])
+    leaves = [found.leaf for found in store.timeline.scan()]
+    assert leaves == sorted(leaves)
+    assert len(leaves) == 3
+    low = min(ASHA, RAVI)
+    assert {found.leaf for found in store.timeline.scan(after=low)} == {max(ASHA, RAVI)}
+
+
+def test_a_row_comes_back_as_it_was_stored(store: Store) -> None:
+    stored = row("m1", 7, name="ünï\u200dcode")
+    store.timeline.add([stored])
+    assert store.timeline.read([ASHA], TimelineQuery()) == [stored]
+
+
+def test_parts_are_replaced_and_listed_in_order(store: Store) -> None:
+    store.parts.write({ASHA: b"1", RAVI: b"2"})
+    store.parts.write({ASHA: b"3"})
+    assert store.parts.read([ASHA, RAVI, MAIL, ASHA]) == {ASHA: b"3", RAVI: b"2"}
+    assert store.parts.leaves(None, 10) == sorted([ASHA, RAVI])
+    assert store.parts.leaves(min(ASHA, RAVI), 10) == [max(ASHA, RAVI)]
+
+
+def test_many_keys_are_read_in_one_call(store: Store) -> None:
+    leaves = [hasher.node("user_id", str(n)) for n in range(2_345)]
+    store.parts.write({leaf: leaf for leaf in leaves})
+    assert store.parts.read(leaves) == {leaf: leaf for leaf in leaves}
+
+
+# --- evidence and devices -------------------------------------------------------------------------
+
+
+def test_links_merge_and_only_what_matters_is_told(store: Store) -> None:
+    merge = store.evidence.merge_links
+    assert merge([link(ASHA, MAIL, 100)]) == [link(ASHA, MAIL, 100)]
+    assert merge([link(ASHA, MAIL, 100), link(MAIL, ASHA, 200, last=200)]) == []
+    earlier = link(ASHA, MAIL, 50, last=200)
+    assert merge([link(ASHA, MAIL, 50)]) == [earlier]
+    (trusted,) = merge([link(ASHA, MAIL, 300, trusted=300)])
+    assert (trusted.first_ms, trusted.trusted_ms) == (50, 300)
+    assert store.evidence.links_of([MAIL]) == store.evidence.links_of([ASHA, MAIL]) == [trusted]
+    assert list(store.evidence.scan_links()) == [trusted]
+
+
+def test_the_links_of_a_hub_can_be_read_in_part(store: Store) -> None:
+    others = [hasher.node("user_id", str(n)) for n in range(100)]
+    store.evidence.merge_links([link(MAIL, other) for other in others])
+    assert len(store.evidence.links_of([MAIL])) == 100
+    assert 10 <= len(store.evidence.links_of([MAIL], limit_each=10)) <= 20
+
+
+def test_the_earliest_must_link_stands(store: Store) -> None:
+    a, b = sorted((ASHA, RAVI))
+    later = MustLink(a=a, b=b, first_ms=2, first_event="e2", source="crm")
+    earlier = MustLink(a=a, b=b, first_ms=1, first_event="e1", source="crm")
+    merge = store.evidence.merge_must_links
+    assert [merge([later]), merge([later]), merge([earlier]), merge([later])] == [
+        [later], [], [earlier], [],
+    ]  # fmt: skip
+    assert (
+        store.evidence.must_links_of([RAVI]) == list(store.evidence.scan_must_links()) == [earlier]
+    )
+    assert store.evidence.keep_apart() == []
+
+
+def test_uses_merge_per_device_person_and_hour(store: Store) -> None:
+    def use(first: int, last: int, person: Node = ASHA, hour: int = 0) -> Use:
+        return Use(device=BROWSER, person=person, hour=hour, first_ms=first, last_ms=last)
+
+    store.devices.merge_uses([use(5, 9), use(20, 20, RAVI)])
+    store.devices.merge_uses([use(3, 4), use(7, 12), use(30, 30, Node(b""), 1)])
+    assert store.devices.uses_of([BROWSER, PHONE]) == {
+        BROWSER: [use(3, 12), use(20, 20, RAVI), use(30, 30, Node(b""), 1)]
+    }
+    assert len(list(store.devices.scan_uses())) == 3
+
+
+def test_companions_answer_both_ways_newest_first(store: Store) -> None:
+    def together(node: Node, other: Node, at: int) -> Companion:
+        return Companion(node=node, with_node=other, last_ms=at)
+
+    store.devices.merge_companions([together(BROWSER, PHONE, 5), together(BROWSER, ASHA, 7)])
+    store.devices.merge_companions([together(BROWSER, PHONE, 3)])
+    found = store.devices.companions_of([BROWSER, PHONE])
+    assert [c.with_node for c in found[BROWSER]] == [ASHA, PHONE]
+    assert found[PHONE] == [together(PHONE, BROWSER, 5)]
+
+
+# --- people ---------------------------------------------------------------------------------------
+
+
+def cluster(*members: Node) -> Cluster:
+    return Cluster(profile_id=members[0], members=frozenset(members))
+
+
+def test_clusters_are_found_by_every_member(store: Store) -> None:
+    store.people.write([cluster(ASHA, MAIL)], [])
+    found = store.people.clusters_of([ASHA, MAIL, RAVI])
+    assert found == {ASHA: cluster(ASHA, MAIL), MAIL: cluster(ASHA, MAIL)}
+    assert list(store.people.scan()) == [cluster(ASHA, MAIL)]
+
+
+def test_clusters_merge_and_split_without_a_trace(store: Store) -> None:
+    other = hasher.node("phone", "+911234567890")
+    store.people.write([cluster(ASHA, MAIL), cluster(RAVI, other)], [])
+    store.people.write([cluster(ASHA, MAIL, RAVI, other)], [])
+    assert list(store.people.scan()) == [cluster(ASHA, MAIL, RAVI, other)]
+    store.people.write([cluster(RAVI, other)], [ASHA, MAIL])
+    assert list(store.people.scan()) == [cluster(RAVI, other)]
+    assert set(store.people.clusters_of([ASHA, MAIL, RAVI])) == {RAVI}
+    assert store.people.counts() == (1, 0)
+
+
+def test_refusals_of_nodes_are_replaced_together(store: Store) -> None:
+    def refusal(a: Node, b: Node, since: int) -> Refusal:
+        low, high = sorted((a, b))
+        return Refusal(a=low, b=high, rule="limit:user_id", detail="", since_ms=since)
+
+    store.people.replace_refusals([], [refusal(ASHA, MAIL, 1), refusal(RAVI, MAIL, 2)])
+    assert {r.since_ms for r in store.people.refusals_of([MAIL])} == {1, 2}
+    assert [r.since_ms for r in store.people.refusals(10)] == [2, 1]
+    store.people.replace_refusals([ASHA], [])
+    assert [r.since_ms for r in store.people.refusals_of([ASHA, MAIL])] == [2]
+
+
+def test_the_first_value_of_a_node_stays(store: Store) -> None:
+    store.identifiers.put({ASHA: ("user_id", b"sealed")})
+    store.identifiers.put({ASHA: ("user_id", b"again"), MAIL: ("email", b"m")})
+    assert store.identifiers.get([ASHA, RAVI]) == {ASHA: ("user_id", b"sealed")}
+    assert store.identifiers.known([ASHA, RAVI]) == {ASHA}
+    assert store.identifiers.count() == {"email": 1, "user_id": 1}
+
+
+# --- ledger ---------------------------------------------------------------------------------------
+
+
+def test_a_dead_letter_is_kept_once_and_listed_in_order(store: Store) -> None:
+    def letter(raw: bytes, reason: str = "bad_json") -> DeadLetter:
+        return DeadLetter(received_ms=1, source="web", reason=reason, detail="d", raw=raw)
+
+    store.dead_letters.add([letter(b"{"), letter(b"{"), letter(b"\xff", "not_utf8")])
+    store.dead_letters.add([letter(b"{")])
+    first, second = store.dead_letters.list(10)
+    assert (first.raw, second.raw) == (b"{", b"\xff")
+    assert store.dead_letters.counts() == {"bad_json": 1, "not_utf8": 1}
+    assert store.dead_letters.list(10, reason="not_utf8") == [second]
+    assert store.dead_letters.list(10, after_id=first.id) == [second]
+    store.dead_letters.remove([first.id])
+    assert store.dead_letters.list(10) == [second]
+
+
+def test_positions_are_replaced(store: Store) -> None:
+    half = StoredPosition(uri="a.json", fingerprint="f", line=5, finished=False)
+    done = StoredPosition(uri="a.json", fingerprint="f", line=9, finished=True)
+    store.positions.put([half])
+    store.positions.put([done])
+    assert store.positions.get(["a.json", "b.json"]) == {"a.json": done}
+
+
+def test_an_older_item_does_not_replace_a_newer_one(store: Store) -> None:
+    new = CatalogItem(id="tea", name="Tea", price_micros=5, attributes={"grams": 250}, updated_ms=9)
+    store.catalog.upsert([new, CatalogItem(id="salt")])
+    version = store.catalog.version()
+    store.catalog.upsert([CatalogItem(id="tea", name="Old", updated_ms=3)])
+    assert store.catalog.get(["tea", "none"]) == {"tea": new}
+    assert [item.id for item in store.catalog.list("", 10)] == ["salt", "tea"]
+    assert [item.id for item in store.catalog.list("salt", 10)] == ["tea"]
+    assert store.catalog.version() > version
+    assert store.catalog.count() == 2
