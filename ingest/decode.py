@@ -1,0 +1,321 @@
+"""From bytes to a typed event, once, at the edge. Nothing raises: what is no event is `Refused`."""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from identity.event import TYPES, Event, Source
+from identity.normalize import text_of
+from ingest.times import event_time_ms, parse_ms
+
+EVENT_BYTES_MAX: Final = 512_000
+"""Segment's limit is 500 KB an event; RudderStack's documentation says 32 KB (rudderstack.md §1.4)."""
+DEPTH_MAX: Final = 64
+"""Levels of nesting: real events have six; msgspec's own bound is the interpreter's stack."""
+KEYS_MAX: Final = 2_000
+"""Keys in one event, at all levels: a warehouse takes 1,600 columns an event."""
+MESSAGE_ID_MAX: Final = 200
+"""A longer id is replaced by its hash, so that it still tells copies apart."""
+_TYPES: Final = frozenset(TYPES)
+_GA_TYPES: Final = frozenset({"ga_client_id", "gaClientId", "gaclientid"})
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not an event, kept as it came. `detail` never quotes values."""
+
+    reason: str
+    detail: str
+    raw: bytes
+    received_ms: int
+    source: str
+
+
+class _Refusal(Exception):
+    """Carries the reason out of the lenient path."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+
+
+class _Device(msgspec.Struct):
+    id: str | int | float | None = None
+    advertising_id: str | int | float | None = msgspec.field(default=None, name="advertisingId")
+
+
+class _Context(msgspec.Struct, rename="camel"):
+    traits: dict[str, Any] | None = None
+    device: _Device | None = None
+    external_id: Any = None
+    external_ids: Any = None
+    consent_management: Any = None
+    consent: Any = None
+    user_hash: str | None = None
+
+
+class _Message(msgspec.Struct, rename="camel"):
+    """The fields that are read, as SDKs send them."""
+
+    type: str | None = None
+    message_id: str | None = None
+    anonymous_id: str | int | float | None = None
+    user_id: str | int | float | None = None
+    previous_id: str | int | float | None = None
+    event: str | None = None
+    name: str | None = None
+    original_timestamp: str | int | float | None = None
+    sent_at: str | int | float | None = None
+    timestamp: str | int | float | None = None
+    received_at: str | int | float | None = None
+    context: _Context | None = None
+    traits: dict[str, Any] | None = None
+    properties: dict[str, Any] | None = None
+
+
+_strict: Final = msgspec.json.Decoder(_Message)
+_any: Final = msgspec.json.Decoder()
+_NO_CONTEXT: Final = _Context()
+
+
+def decode(
+    raw: bytes,
+    received_ms: int,
+    source: Source,
+    forced_type: str = "",
+    *,
+    believe_received_at: bool = False,
+) -> Event | Refused:
+    """The event in `raw` (JSON), or why it is none.
+
+    `forced_type` is that of an endpoint such as /v1/track, whatever the message says. With
+    `believe_received_at` the message's own `receivedAt` counts, as in dumps and topics that a gateway
+    wrote; without one, its event time does (an import), and `received_ms` only where it states none.
+    """
+    try:
+        message = _parse(raw)
+        return _event(message, raw, received_ms, source, forced_type, believe_received_at)
+    except _Refusal as refusal:
+        return Refused(
+            reason=refusal.reason,
+            detail=refusal.detail,
+            raw=raw,
+            received_ms=received_ms,
+            source=source.name,
+        )
+
+
+def _parse(raw: bytes) -> _Message:
+    if len(raw) > EVENT_BYTES_MAX:
+        raise _Refusal("too_large", f"{len(raw)} bytes; an event has at most {EVENT_BYTES_MAX}")
+    if raw.count(b":") > KEYS_MAX or raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
+        _check_shape(_any_json(raw))
+    try:
+        return _strict.decode(raw)
+    except msgspec.ValidationError:
+        return _lenient(_any_json(raw))
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise _no_json(error) from None
+
+
+def _any_json(raw: bytes) -> Any:
+    try:
+        return _any.decode(raw)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise _no_json(error) from None
+
+
+def _no_json(error: Exception) -> _Refusal:
+    if isinstance(error, RecursionError):
+        return _Refusal("too_deep", f"nested deeper than {DEPTH_MAX} levels")
+    if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error).lower():
+        return _Refusal("not_utf8", "the text is not valid UTF-8")
+    # msgspec names the place, not the content.
+    return _Refusal("invalid_json", str(error) if isinstance(error, msgspec.DecodeError) else "not JSON")
+
+
+def _check_shape(value: Any) -> None:
+    """Refuse too many keys or levels, level by level (no recursion)."""
+    level, keys, depth = [value], 0, 0
+    while level:
+        depth += 1
+        if depth > DEPTH_MAX:
+            raise _Refusal("too_deep", f"nested deeper than {DEPTH_MAX} levels")
+        below: list[Any] = []
+        for each in level:
+            if isinstance(each, dict):
+                keys += len(each)
+                below += each.values()
+            elif isinstance(each, list):
+                below += each
+        if keys > KEYS_MAX:
+            raise _Refusal("too_many_keys", f"more than {KEYS_MAX} keys")
+        level = [each for each in below if isinstance(each, dict | list)]
+
+
+def _lenient(value: Any) -> _Message:
+    """A message whose fields have other types than the spec's: read what can be read, name what cannot."""
+    if not isinstance(value, dict):
+        raise _Refusal("not_an_object", "an event is a JSON object")
+    context = value.get("context")
+    if context is not None and not isinstance(context, dict):
+        raise _Refusal("wrong_type", "context is not an object")
+    read = context or {}
+    device = read.get("device")
+    device = device if isinstance(device, dict) else {}
+    return _Message(
+        type=_text(value, "type"),
+        message_id=_text(value, "messageId"),
+        anonymous_id=_text(value, "anonymousId"),
+        user_id=_text(value, "userId"),
+        previous_id=_text(value, "previousId"),
+        event=_text(value, "event"),
+        name=_text(value, "name"),
+        original_timestamp=_number_or_text(value.get("originalTimestamp")),
+        sent_at=_number_or_text(value.get("sentAt")),
+        timestamp=_number_or_text(value.get("timestamp")),
+        received_at=_number_or_text(value.get("receivedAt")),
+        context=_Context(
+            traits=_object(read, "traits", "context.traits"),
+            device=_Device(
+                id=text_of(device.get("id")), advertising_id=text_of(device.get("advertisingId"))
+            ),
+            external_id=read.get("externalId"),
+            external_ids=read.get("externalIds"),
+            consent_management=read.get("consentManagement"),
+            consent=read.get("consent"),
+            user_hash=text_of(read.get("userHash")),
+        ),
+        traits=_object(value, "traits", "traits"),
+        properties=_object(value, "properties", "properties"),
+    )
+
+
+def _text(value: dict[str, Any], field: str) -> str:
+    found = value.get(field)
+    if found is None or isinstance(found, str | int | float):
+        return text_of(found)
+    raise _Refusal("wrong_type", f"{field} is neither a text nor a number")
+
+
+def _object(value: dict[str, Any], field: str, path: str) -> dict[str, Any] | None:
+    found = value.get(field)
+    if found is None or isinstance(found, dict):
+        return found
+    if found in ("", [], False):
+        return None
+    raise _Refusal("wrong_type", f"{path} is not an object")
+
+
+def _number_or_text(value: Any) -> str | int | float | None:
+    return value if isinstance(value, str | int | float) else None
+
+
+def _event(
+    message: _Message,
+    raw: bytes,
+    received_ms: int,
+    source: Source,
+    forced_type: str,
+    believe_received_at: bool,
+) -> Event:
+    type_name = forced_type or text_of(message.type).lower()
+    if type_name not in _TYPES:
+        raise _Refusal(
+            "unknown_type" if type_name else "no_type", f"type must be one of {', '.join(TYPES)}"
+        )
+    name = text_of(message.event if type_name == "track" else message.name)
+    if type_name == "track" and not name:
+        raise _Refusal("no_event_name", "event is missing from a track")
+    context = message.context or _NO_CONTEXT
+    original, stated = parse_ms(message.original_timestamp), parse_ms(message.timestamp)
+    if believe_received_at:
+        gateway = parse_ms(message.received_at)
+        client = stated if stated is not None else original
+        received_ms = gateway if gateway is not None else received_ms if client is None else client
+    key_ms = original if original is not None else stated
+    message_id = text_of(message.message_id)
+    if not message_id:
+        message_id = _hash_of(raw, received_ms if key_ms is None else None)
+        key_ms = received_ms if key_ms is None else key_ms
+    elif len(message_id) > MESSAGE_ID_MAX:
+        message_id = "long-" + hashlib.blake2b(message_id.encode(), digest_size=16).hexdigest()
+    external_ids, ga_client_id = _external_ids(context)
+    device = context.device
+    return Event(
+        type=type_name,
+        message_id=message_id,
+        received_ms=received_ms,
+        time_ms=event_time_ms(stated, original, parse_ms(message.sent_at), received_ms),
+        key_ms=0 if key_ms is None else key_ms,
+        source=source.name,
+        name=name,
+        user_id=text_of(message.user_id),
+        anonymous_id=text_of(message.anonymous_id),
+        previous_id=text_of(message.previous_id) if message.previous_id is not None else "",
+        device_id=text_of(device.id) if device else "",
+        advertising_id=text_of(device.advertising_id) if device else "",
+        ga_client_id=ga_client_id,
+        external_ids=external_ids,
+        user_hash=context.user_hash or "",
+        traits=_traits(type_name, context.traits, message.traits),
+        properties=message.properties or {},
+        consent=_consent(context) if context is not _NO_CONTEXT else (),
+        raw=raw,
+    )
+
+
+def _traits(
+    type_name: str, of_context: dict[str, Any] | None, top: dict[str, Any] | None
+) -> dict[str, Any]:
+    if type_name == "identify" and top:
+        return {**of_context, **top} if of_context else top
+    return of_context or {}
+
+
+def _hash_of(raw: bytes, received_ms: int | None) -> str:
+    """An id for a message that has none: what a retry repeats, so without `sentAt`."""
+    fields = _any_json(raw)
+    fields.pop("sentAt", None)
+    fields["receivedAt"] = received_ms
+    canonical = msgspec.json.encode(fields, order="sorted")
+    return "hash-" + hashlib.blake2b(canonical, digest_size=16).hexdigest()
+
+
+def _external_ids(context: _Context) -> tuple[tuple[tuple[str, str], ...], str]:
+    ids, ga_client_id = [], ""
+    for listed in (context.external_id, context.external_ids):
+        for each in listed if isinstance(listed, list) else [listed]:
+            if not isinstance(each, dict):
+                continue
+            type_name, value = text_of(each.get("type")), text_of(each.get("id"))
+            if type_name in _GA_TYPES:
+                ga_client_id = value
+            elif type_name and value:
+                ids.append((type_name, value))
+    return tuple(ids), ga_client_id
+
+
+def _consent(context: _Context) -> tuple[tuple[str, bool], ...]:
+    """Purposes granted and denied: RudderStack's `consentManagement`, Segment's `consent`."""
+    stated: dict[str, bool] = {}
+    management = context.consent_management
+    if isinstance(management, dict):
+        for field, granted in (("allowedConsentIds", True), ("deniedConsentIds", False)):
+            for purpose in _flat(management.get(field)):
+                stated[purpose] = granted
+    preferences = context.consent
+    if isinstance(preferences, dict):
+        categories = preferences.get("categoryPreferences")
+        if isinstance(categories, dict):
+            for purpose, granted in categories.items():
+                if isinstance(granted, bool) and text_of(purpose):
+                    stated[text_of(purpose)] = granted
+    return tuple(sorted(stated.items()))
+
+
+def _flat(listed: Any) -> list[str]:
+    if isinstance(listed, dict):
+        return [each for values in listed.values() for each in _flat(values)]
+    if isinstance(listed, list):
+        return [text for each in listed if (text := text_of(each))]
+    return []
