@@ -155,7 +155,7 @@ def amount_of(properties: dict[str, Any]) -> int | None:
 def _item(product: dict[str, Any]) -> Item | None:
     for key in _ITEM_KEYS:
         if found := _text(product.get(key)):
-            return Item(found, quantity_of(product.get("quantity")))
+            return Item(found, float(quantity_of(product.get("quantity"))))
     return None
 
 

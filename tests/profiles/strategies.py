@@ -19,7 +19,7 @@ def facts(draw: st.DrawFn) -> Facts:
     message = draw(st.integers(1, 1 << 60))
     name = {None: "Seen", Kind.VIEWED: "Product Viewed", Kind.BOUGHT: "Order Completed"}[kind]
     spelling = draw(st.sampled_from([name, name.upper(), name.lower()]))
-    items = st.builds(Item, st.sampled_from("abc"), st.integers(1, 3))
+    items = st.builds(Item, st.sampled_from("abc"), st.integers(1, 3).map(float))
     return Facts(
         time_ms=draw(times),
         message=message,
