@@ -127,6 +127,8 @@ def _owner(start_ms: int, end_ms: int, history: _History, rules: Rules) -> Owned
     if after is None:
         return _after_last(start_ms, before, history.logouts, rules)
     people = before[1] | after[1]
+    if any(before[0] <= logout <= start_ms for logout in history.logouts):
+        return Owned(None, Why.LOGGED_OUT)
     return Owned(people.pop(), Why.BETWEEN) if len(people) == 1 else Owned(None, Why.BETWEEN_PEOPLE)
 
 
