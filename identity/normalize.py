@@ -25,8 +25,8 @@ _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 def text_of(value: Any) -> str:
     """A text or a whole number as text, without invisible characters; "" for anything else."""
     if isinstance(value, str):
-        if value.isascii() and value.isalnum():
-            return value
+        if value.isascii() and value.isprintable():
+            return value.strip()
         return unicodedata.normalize("NFC", _INVISIBLE.sub("", value)).strip()
     if isinstance(value, bool):
         return ""

@@ -130,7 +130,9 @@ def _no_json(error: Exception) -> _Refusal:
     if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error).lower():
         return _Refusal("not_utf8", "the text is not valid UTF-8")
     # msgspec names the place, not the content.
-    return _Refusal("invalid_json", str(error) if isinstance(error, msgspec.DecodeError) else "not JSON")
+    return _Refusal(
+        "invalid_json", str(error) if isinstance(error, msgspec.DecodeError) else "not JSON"
+    )
 
 
 def _check_shape(value: Any) -> None:

@@ -85,7 +85,7 @@ def refold(
     for row in rows:
         report.events += 1
         source = source_named(row.source)
-        event = decode(row.raw, row.received_ms, source)
+        event = decode(row.raw, row.received_ms, source, row.type)
         if not isinstance(event, Event):
             report.differ("leaf", leaf, f"a stored event no longer decodes: {event.reason}")
             continue

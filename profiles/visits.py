@@ -6,10 +6,11 @@ event fold into one body that is nobody's. Both depend on event times alone, not
 
 from bisect import bisect_left
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from profiles.body import merge
-from profiles.part import Body, Part, Visit
+from profiles.part import DAY_MS, Body, Part, Visit
 
 GAP_MS: Final = 30 * 60_000
 """The gap that ends a visit: the 30 minutes of Google Analytics' sessions. A rule of recording."""
@@ -19,7 +20,12 @@ VISIT_MONTHS: Final = 12
 
 def month_of(time_ms: int) -> int:
     """Months since year 0, UTC."""
-    at = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return _month_of_day(time_ms // DAY_MS)
+
+
+@lru_cache(maxsize=4096)
+def _month_of_day(day: int) -> int:
+    at = datetime.fromtimestamp(day * DAY_MS / 1000, UTC)
     return at.year * 12 + at.month
 
 

@@ -17,6 +17,8 @@ _FIRST: Final = (
     "Joseph Lakshmi Gopal Sana Manish Pooja Harish Rekha Karan Leela Nikhil Tara Mohan Usha Dev"
 )
 _LAST: Final = "Rao Iyer Khan Sharma Patel Das Nair Singh Gupta Reddy Bose Menon Shah"
+MAIN_USER: Final = 4
+"""How much likelier the main user of a family's browser takes it than a device of their own."""
 JUNK_EMAIL: Final = "test@test.com"
 JUNK_USER_ID: Final = "null"
 
@@ -174,9 +176,10 @@ def populate(
         shared = [_shared(random, rates)] if size > 1 else []
         made.devices += shared
         for person in family:
-            # Twice in the list: the family's browser is used as often as two others.
-            person.devices = [*shared, *shared, *_own(random, start_ms, days, rates, bool(shared))]
-            made.devices += person.devices[2 * len(shared) :]
+            own = _own(random, start_ms, days, rates, bool(shared))
+            # One member uses the family's browser most.
+            person.devices = shared * (MAIN_USER if person is family[0] else 1) + own
+            made.devices += own
         if size > 1 and random.random() < rates.same_email * size:
             family[1].email = family[0].email
     for _ in range(kiosks):

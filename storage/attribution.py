@@ -62,9 +62,7 @@ class Attribution:
         owners = owners_of(spans, self._uses.get(device, ()), self.person, self._rules)
         self._device = device
         self._starts = [start for start, _ in spans]
-        self._spans = [
-            (end, owner.person) for (_, end), owner in zip(spans, owners, strict=True)
-        ]
+        self._spans = [(end, owner.person) for (_, end), owner in zip(spans, owners, strict=True)]
 
     def _clusters(self) -> Sequence[Cluster]:
         if self._as_of_ms is None:

@@ -40,9 +40,7 @@ class Workspace:
         self.store, self.keys = open_store(self.path, keys_file)
         self.source = Source(name="web", trusted=trusted)
         self.pipeline = Pipeline(self.store, self.keys, self.rules, {"web": self.source})
-        self.reader = ProfileReader(
-            self.store, self.rules, self.keys.hasher(), self.keys.vault()
-        )
+        self.reader = ProfileReader(self.store, self.rules, self.keys.hasher(), self.keys.vault())
         self._messages = 0
 
     def take(self, events: Iterable[dict[str, Any]], batch: int = 500) -> list[Outcome]:

@@ -76,7 +76,11 @@ def _owners(shop: Shop, world: Workspace) -> dict[Node, str]:
     person = {hasher.node(*key): people[0] for key, people in truths.items() if len(people) == 1}
     owners = dict(person)
     for cluster in world.store.people.scan():
-        known = [person[node] for node in (cluster.profile_id, *sorted(cluster.members)) if node in person]
+        known = [
+            person[node]
+            for node in (cluster.profile_id, *sorted(cluster.members))
+            if node in person
+        ]
         if known:
             owners[cluster.profile_id] = known[0]
     return owners

@@ -1,0 +1,62 @@
+"""How commands name a person: `--email a@b.com`, `--user u42`, `--id …`."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from identity.nodes import Identifier, Node
+from storage.profiles import Lookup
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_OPTIONS = {
+    "user": "user_id",
+    "email": "email",
+    "phone": "phone",
+    "anonymous": "anonymous_id",
+    "device": "device_id",
+    "advertising": "advertising_id",
+    "ga": "ga_client_id",
+}
+NODE_HEX = 32
+
+
+def lookup_options(command: _Command) -> _Command:
+    """Adds the options that name a person."""
+    command = click.option("--external", metavar="TYPE=VALUE", help="Any configured external id.")(
+        command
+    )
+    for option, type_name in reversed(_OPTIONS.items()):
+        command = click.option(f"--{option}", metavar="VALUE", help=f"By {type_name}.")(command)
+    return click.option("--id", "profile_id", metavar="HEX", help="By profile id.")(command)
+
+
+def wanted(options: dict[str, Any]) -> Lookup:
+    """The lookup that the options name; a usage error if they name none."""
+    if profile_id := options.get("profile_id"):
+        return Lookup(profile_id=parse_node(profile_id))
+    identifiers = [
+        Identifier(type_name, options[option])
+        for option, type_name in _OPTIONS.items()
+        if options.get(option)
+    ]
+    if external := options.get("external"):
+        type_name, equals, value = external.partition("=")
+        if not equals:
+            raise click.UsageError("--external takes TYPE=VALUE, for example crm_id=4711")
+        identifiers.append(Identifier(type_name, value))
+    if not identifiers:
+        raise click.UsageError("name somebody: --email, --user, --phone, --anonymous, … or --id")
+    return Lookup(identifiers=tuple(identifiers))
+
+
+def parse_node(text: str) -> Node:
+    """A profile id as it is printed; a usage error if it is none."""
+    try:
+        node = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        node = b""
+    if len(node) * 2 != NODE_HEX:
+        raise click.UsageError(f"a profile id has {NODE_HEX} hexadecimal digits")
+    return Node(node)
