@@ -1,10 +1,10 @@
 """The stages in one process: record → fold → identify, one transaction a batch (DESIGN §1.5)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from identity.event import Event, Source
+from identity.event import Event
 from identity.extract import Extractor
 from identity.nodes import Node
 from identity.rules import Rules
@@ -12,6 +12,7 @@ from ingest.decode import Refused
 from ingest.identify import identify
 from ingest.known import Known
 from ingest.record import Recorded, record
+from ingest.sources import Sources
 from profiles.facts import Facts
 from profiles.fold import fold
 from profiles.part import Part, decode, encode
@@ -37,15 +38,13 @@ class Pipeline:
         store: Store,
         keys: Keys,
         rules: Rules,
-        sources: Mapping[str, Source] | None = None,
-        default_source: Callable[[str], Source] = lambda name: Source(name=name),
+        sources: Sources,
     ) -> None:
         self._store = store
         self._rules = rules
         self._vault = keys.vault()
         self._extractor = Extractor(rules, keys.hasher())
-        self._sources = dict(sources or {})
-        self._default_source = default_source
+        self._sources = sources
         self._known = Known()
 
     def process(
@@ -56,7 +55,7 @@ class Pipeline:
         origin: str = "",
     ) -> Outcome:
         """Everything a batch says, durable when this returns; nothing of it if this raises."""
-        said = record(events, refused, self._extractor, self.source)
+        said = record(events, refused, self._extractor, self._sources.named)
         counted = 0
         with self._store.transaction():
             if said.events:
@@ -73,13 +72,6 @@ class Pipeline:
         # Only what is durable is remembered as known.
         self._known.learn(said)
         return Outcome(len(said.events), counted, len(said.refused))
-
-    def source(self, name: str) -> Source:
-        """The configured source of that name, or an untrusted one."""
-        found = self._sources.get(name)
-        if found is None:
-            found = self._sources[name] = self._default_source(name)
-        return found
 
     def _fold(self, said: Recorded) -> int:
         first = self._store.timeline.next_offset(len(said.events))

@@ -71,7 +71,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     currency: str = CURRENCY
     in_stock: bool
     category: str
-    """One of 14 words derived from the name; "" where no word of it says anything."""
+    """One of 13 words derived from the name; "" where no word of it says anything."""
 
 
 def category_of(name: str) -> str:

@@ -11,6 +11,7 @@ from identity.nodes import Identifier
 from identity.rules import Rules
 from ingest.decode import Refused, decode
 from ingest.pipeline import Outcome, Pipeline
+from ingest.sources import Sources
 from profiles.profile import Profile
 from storage.keys import Keys
 from storage.profiles import Found, Lookup, ProfileReader
@@ -39,7 +40,8 @@ class Workspace:
             )
         self.store, self.keys = open_store(self.path, keys_file)
         self.source = Source(name="web", trusted=trusted)
-        self.pipeline = Pipeline(self.store, self.keys, self.rules, {"web": self.source})
+        self.sources = Sources({"web": self.source})
+        self.pipeline = Pipeline(self.store, self.keys, self.rules, self.sources)
         self.reader = ProfileReader(self.store, self.rules, self.keys.hasher(), self.keys.vault())
         self._messages = 0
 

@@ -31,7 +31,7 @@ def verify(workspace: Workspace, sample: int | None, as_json: bool) -> None:
             workspace.store,
             workspace.keys,
             workspace.config.identity,
-            workspace.pipeline.source,
+            workspace.sources.named,
             sample=sample,
             progress=lambda events: progress.update(task, completed=events),
         )
@@ -124,7 +124,7 @@ def replay(workspace: Workspace, reason: str | None, as_json: bool) -> None:
 
 
 def _decoded(workspace: Workspace, letter: DeadLetter) -> Event | Refused:
-    return decode(letter.raw, letter.received_ms, workspace.pipeline.source(letter.source))
+    return decode(letter.raw, letter.received_ms, workspace.sources.named(letter.source))
 
 
 def _letter(letter: DeadLetter, raw: bool) -> dict[str, Any]:

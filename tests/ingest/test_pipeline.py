@@ -148,7 +148,7 @@ def test_shuffled_repeated_and_cut_otherwise_gives_equal_people_ids_and_profiles
 
 
 def test_what_is_live_follows_from_what_is_stored(straight: Workspace) -> None:
-    report = verify(straight.store, straight.keys, straight.rules, straight.pipeline.source)
+    report = verify(straight.store, straight.keys, straight.rules, straight.sources.named)
     assert report.right, report.examples
     assert report.parts == straight.store.parts.count() > 100
     assert report.events == straight.store.timeline.count()
@@ -163,7 +163,7 @@ def test_verification_finds_what_was_tampered_with(
     world.store.parts.write({leaf: b"\x91\x01"})
     cluster = next(world.store.people.scan())
     world.store.people.write([], cluster.members)
-    report = verify(world.store, world.keys, world.rules, world.pipeline.source)
+    report = verify(world.store, world.keys, world.rules, world.sources.named)
     assert {difference.what for difference in report.examples} == {"part", "person"}
     assert report.differences == 2
     world.close()
