@@ -63,15 +63,13 @@ class Normalizer:
 
     def normalize(self, type_name: str, raw: Any) -> tuple[str, str]:
         """(value, ""), or ("", why it names nobody); ("", "") where it is absent."""
-        text = text_of(raw)
-        if not text:
-            return "", ""
-        key = (type_name, text)
+        key = (type_name, raw) if isinstance(raw, str) else (type_name, text_of(raw))
         found = self._cache.get(key)
         if found is None:
+            text = text_of(key[1])
             if len(self._cache) >= CACHE_MAX:
                 self._cache.clear()
-            found = self._cache[key] = self._normalize(type_name, text)
+            found = self._cache[key] = self._normalize(type_name, text) if text else ("", "")
         return found
 
     def _normalize(self, type_name: str, text: str) -> tuple[str, str]:

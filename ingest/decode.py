@@ -220,12 +220,15 @@ def _event(
     forced_type: str,
     believe_received_at: bool,
 ) -> Event:
-    type_name = forced_type or text_of(message.type).lower()
+    type_name = forced_type or message.type or ""
+    if type_name not in _TYPES:
+        type_name = text_of(type_name).lower()
     if type_name not in _TYPES:
         raise _Refusal(
             "unknown_type" if type_name else "no_type", f"type must be one of {', '.join(TYPES)}"
         )
-    name = text_of(message.event if type_name == "track" else message.name)
+    stated_name = message.event if type_name == "track" else message.name
+    name = text_of(stated_name) if stated_name else ""
     if type_name == "track" and not name:
         raise _Refusal("no_event_name", "event is missing from a track")
     context = message.context or _NO_CONTEXT
@@ -247,15 +250,17 @@ def _event(
         type=type_name,
         message_id=message_id,
         received_ms=received_ms,
-        time_ms=event_time_ms(stated, original, parse_ms(message.sent_at), received_ms),
+        time_ms=event_time_ms(
+            stated, original, parse_ms(message.sent_at) if stated is None else None, received_ms
+        ),
         key_ms=0 if key_ms is None else key_ms,
         source=source.name,
         name=name,
-        user_id=text_of(message.user_id),
-        anonymous_id=text_of(message.anonymous_id),
-        previous_id=text_of(message.previous_id) if message.previous_id is not None else "",
-        device_id=text_of(device.id) if device else "",
-        advertising_id=text_of(device.advertising_id) if device else "",
+        user_id=text_of(message.user_id) if message.user_id else "",
+        anonymous_id=text_of(message.anonymous_id) if message.anonymous_id else "",
+        previous_id=text_of(message.previous_id) if message.previous_id else "",
+        device_id=text_of(device.id) if device and device.id else "",
+        advertising_id=text_of(device.advertising_id) if device and device.advertising_id else "",
         ga_client_id=ga_client_id,
         external_ids=external_ids,
         user_hash=context.user_hash or "",
@@ -284,6 +289,8 @@ def _hash_of(raw: bytes, received_ms: int | None) -> str:
 
 
 def _external_ids(context: _Context) -> tuple[tuple[tuple[str, str], ...], str]:
+    if context.external_id is None and context.external_ids is None:
+        return (), ""
     ids, ga_client_id = [], ""
     for listed in (context.external_id, context.external_ids):
         for each in listed if isinstance(listed, list) else [listed]:
@@ -299,6 +306,8 @@ def _external_ids(context: _Context) -> tuple[tuple[tuple[str, str], ...], str]:
 
 def _consent(context: _Context) -> tuple[tuple[str, bool], ...]:
     """Purposes granted and denied: RudderStack's `consentManagement`, Segment's `consent`."""
+    if context.consent_management is None and context.consent is None:
+        return ()
     stated: dict[str, bool] = {}
     management = context.consent_management
     if isinstance(management, dict):

@@ -22,7 +22,8 @@ from ingest.errors import SourceError
 from ingest.sources import Sources
 from storage.ports import StoredPosition
 
-BATCH_EVENTS: Final = 2_000
+BATCH_EVENTS: Final = 5_000
+"""Events of one transaction in a bulk load: grouping reads and writes saves a tenth over 2,000."""
 BLOCK_BYTES: Final = 1 << 20
 """Read at a time: igzip is three times as fast in blocks as by lines (facts/limits.md §1)."""
 STANDARD_INPUT: Final = "-"
@@ -200,7 +201,9 @@ def _plain_blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
             if text:
                 yield offset, text
             # Several gzip members may stand one after the other in one file.
-            block, unzip = (unzip.unused_data, None) if unzip.eof else (unzip.unconsumed_tail, unzip)
+            block, unzip = (
+                (unzip.unused_data, None) if unzip.eof else (unzip.unconsumed_tail, unzip)
+            )
         block = stream.read(BLOCK_BYTES)
     if unzip is not None and not unzip.eof:
         raise EOFError("the gzip file ends too early")

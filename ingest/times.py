@@ -22,6 +22,7 @@ _FORMATS: Final = (
     "%b %d, %Y %I:%M:%S %p",
 )
 """Go's and others' ways of printing a time; UTC where they name no zone."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_MAX: Final = 10**11
 """A smaller number counts seconds since 1970, a larger one milliseconds."""
 
@@ -63,10 +64,11 @@ def _ms(at: datetime) -> int:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     try:
-        # Whole milliseconds without passing through a float.
-        return int(at.timestamp() // 1) * 1000 + at.microsecond // 1000
-    except (OverflowError, ValueError):
+        since = at - _EPOCH
+    except OverflowError:
         return -1
+    # Whole milliseconds without passing through a float.
+    return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
 
 
 def _from_number(value: float) -> int | None:

@@ -1,0 +1,153 @@
+"""What a call can fail with, and the one table that says how callers see it."""
+
+import logging
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, NoReturn
+
+import grpc
+import msgspec
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status  # type: ignore[import-untyped]
+
+from storage.errors import KeyMismatch, SchemaMismatch, StoreError, StoreUnavailable
+
+DOMAIN: Final = "onefold.dev"
+RETRY_AFTER_S: Final = 1
+"""What UNAVAILABLE asks callers to wait: longer than a checkpoint or a failover of a lease."""
+
+_log = logging.getLogger(__name__)
+
+
+class CallError(Exception):
+    """The root of what a call itself is refused for. Messages hold no personal data."""
+
+
+class Violation(NamedTuple):
+    """One thing that is wrong with a request."""
+
+    field: str
+    """Path of the field, for example `lookups[3].profile_id`."""
+    description: str
+
+
+class InvalidArgument(CallError):
+    """The request is malformed; says every field that is."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = violations
+
+
+class ProfileNotFound(CallError):
+    """Nothing is known of any identifier of the lookup."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing is known of any identifier of the lookup")
+
+
+class ItemNotFound(CallError):
+    """The catalogue has no such item."""
+
+    def __init__(self) -> None:
+        super().__init__("the catalogue has no such item")
+
+
+class DeadlinePassed(CallError):
+    """The caller's deadline, or the server's cap on it, passed before the answer was ready."""
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before the answer was ready")
+
+
+class CallCancelled(CallError):
+    """The caller has gone."""
+
+    def __init__(self) -> None:
+        super().__init__("the caller cancelled the call")
+
+
+class Meaning(msgspec.Struct, frozen=True):
+    """How callers see an error."""
+
+    code: grpc.StatusCode
+    reason: str
+    """`ErrorInfo.reason`."""
+    text: str = ""
+    """What callers read; empty: the error's own message, which then names no file and no person."""
+
+
+_CODE = grpc.StatusCode
+TABLE: Final[Mapping[type[Exception], Meaning]] = {
+    InvalidArgument: Meaning(_CODE.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+    ProfileNotFound: Meaning(_CODE.NOT_FOUND, "PROFILE_NOT_FOUND"),
+    ItemNotFound: Meaning(_CODE.NOT_FOUND, "ITEM_NOT_FOUND"),
+    DeadlinePassed: Meaning(_CODE.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+    CallCancelled: Meaning(_CODE.CANCELLED, "CANCELLED"),
+    CallError: Meaning(_CODE.INTERNAL, "INTERNAL", "the call failed"),
+    StoreUnavailable: Meaning(
+        _CODE.UNAVAILABLE, "STORE_UNAVAILABLE", "the store cannot answer now; try again"
+    ),
+    SchemaMismatch: Meaning(
+        _CODE.FAILED_PRECONDITION,
+        "SCHEMA_MISMATCH",
+        "the store was written by another version of Onefold; an operator must migrate it",
+    ),
+    KeyMismatch: Meaning(
+        _CODE.FAILED_PRECONDITION,
+        "KEY_MISMATCH",
+        "the store was written with other keys; an operator must restore them",
+    ),
+    StoreError: Meaning(_CODE.INTERNAL, "STORE_ERROR", "the store failed"),
+}
+"""Every class of every tree in ROOTS has its row: a test proves it."""
+
+ROOTS: Final = (CallError, StoreError)
+
+UNKNOWN: Final = Meaning(_CODE.INTERNAL, "INTERNAL", "an error of the service; its log says more")
+
+
+def meaning(error: BaseException) -> Meaning:
+    """The row of an error: of its class, or of the nearest class above it."""
+    for kind in type(error).__mro__:
+        if kind in TABLE:
+            return TABLE[kind]
+    return UNKNOWN
+
+
+def status_of(error: BaseException) -> status_pb2.Status:
+    """The error as `google.rpc.Status`: one ErrorInfo, and what else helps the caller."""
+    row = meaning(error)
+    status = status_pb2.Status(
+        code=code_pb2.Code.Value(row.code.name), message=row.text or str(error)
+    )
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=row.reason, domain=DOMAIN))
+    if isinstance(error, InvalidArgument):
+        bad = error_details_pb2.BadRequest()
+        for violation in error.violations:
+            bad.field_violations.add(field=violation.field, description=violation.description)
+        status.details.add().Pack(bad)
+    if row.code is _CODE.UNAVAILABLE:
+        retry = error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S))
+        status.details.add().Pack(retry)
+    return status
+
+
+def refuse(error: BaseException, context: grpc.ServicerContext) -> NoReturn:
+    """End the call with the status of `error`; what callers are not told goes to the log."""
+    row = meaning(error)
+    if row.text:
+        # The message of an unforeseen error may quote values: only its class and place are logged.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        about = f": {error}" if isinstance(error, ROOTS) else ""
+        _log.error("%s%s\n%s", type(error).__name__, about, where)
+    context.abort_with_status(rpc_status.to_status(status_of(error)))
+    raise AssertionError("abort raises")
+
+
+def tree(root: type[Exception]) -> Iterator[type[Exception]]:
+    """`root` and every class below it."""
+    yield root
+    for below in root.__subclasses__():
+        yield from tree(below)

@@ -1,0 +1,196 @@
+"""The gRPC server: a thread pool around the services, health, reflection, limits, an orderly end."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Self
+
+import grpc
+import msgspec
+from grpc_health.v1 import (  # type: ignore[import-untyped]
+    health,
+    health_pb2,
+    health_pb2_grpc,
+)
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+
+from identity.rules import Rules
+from service.pb.onefold.v1 import (
+    catalog_service_pb2_grpc,
+    identity_service_pb2_grpc,
+    profile_service_pb2_grpc,
+    recommendation_service_pb2_grpc,
+)
+from service.rpc.catalog_service import CatalogService
+from service.rpc.guard import GuardedServer
+from service.rpc.identity_service import IdentityService
+from service.rpc.limits import METADATA_BYTES_MAX
+from service.rpc.messages import MatchMessages
+from service.rpc.paging import Tokens
+from service.rpc.parsing import LookupParser, type_names
+from service.rpc.profile_service import ProfileService
+from service.rpc.recommendation_service import RecommendationService
+from service.rpc.recommending import Recommending
+from service.rpc.sensitive import Sensitive
+from storage.keys import Keys
+from storage.ports import Store
+from storage.profiles import ProfileReader
+
+SERVICES: Final = (
+    "onefold.v1.ProfileService",
+    "onefold.v1.IdentityService",
+    "onefold.v1.RecommendationService",
+    "onefold.v1.CatalogService",
+)
+QUEUE_FACTOR: Final = 8
+"""Calls taken for each worker before more are refused with RESOURCE_EXHAUSTED: 8 × 1 ms of waiting."""
+SPARE_WORKERS: Final = 2
+"""Workers on top, so that health and reflection answer while the others are busy."""
+CONNECTION_AGE_MS_MAX: Final = 30 * 60_000
+"""Connections are renewed, so that load spreads over processes that were added later."""
+CONNECTION_GRACE_MS: Final = 60_000
+PING_INTERVAL_MS_MIN: Final = 10_000
+"""Clients that ping more often are disconnected (gRPC's default: 5 minutes, less than most balancers need)."""
+
+
+class RpcOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the server listens and what it bears."""
+
+    host: str = "127.0.0.1"
+    port: int = 50051
+    """0: any free port."""
+    reflection: bool = False
+    workers: int = 8
+    """Calls answered at the same time."""
+    message_bytes_max: int = 4 * 1024 * 1024
+    """Of one request, and of one reply."""
+    deadline_max_s: float = 30.0
+    """The longest that a batch is worked on, whatever its caller allows."""
+    reuse_port: bool = False
+    """Several processes share the port (SO_REUSEPORT)."""
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What the services answer from."""
+
+    store: Store
+    keys: Keys
+    rules: Rules
+    reader: ProfileReader
+    recommending: Recommending
+    now_ms: Callable[[], int]
+
+
+class RpcServer:
+    """A gRPC server. `start`, then `stop`; or `with RpcServer(...) as server`."""
+
+    def __init__(self, served: Served, options: RpcOptions | None = None) -> None:
+        self.options = options or RpcOptions()
+        self._pool = ThreadPoolExecutor(
+            self.options.workers + SPARE_WORKERS, thread_name_prefix="onefold-rpc"
+        )
+        self._server = grpc.server(
+            self._pool,
+            options=_channel_options(self.options),
+            maximum_concurrent_rpcs=self.options.workers * (1 + QUEUE_FACTOR),
+        )
+        self._health = health.HealthServicer(
+            experimental_non_blocking=True, experimental_thread_pool=self._pool
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        register(GuardedServer(self._server).as_server(), served, self.options.deadline_max_s)
+        if self.options.reflection:
+            names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, self._server)
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.port = _bind(self._server, self.options)
+        """The port that it listens on."""
+
+    def start(self) -> Self:
+        """Answer calls."""
+        self._server.start()
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        return self
+
+    def stop(self, grace_s: float = 5.0, drain_s: float = 0.0) -> None:
+        """Say NOT_SERVING, wait `drain_s` for balancers to see it, refuse new calls, finish those under way."""
+        self._health.enter_graceful_shutdown()
+        if drain_s:
+            threading.Event().wait(drain_s)
+        self._server.stop(grace_s).wait()
+        self._pool.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """Return when the server has stopped."""
+        self._server.wait_for_termination()
+
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in ("", *SERVICES):
+            self._health.set(name, status)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop(grace_s=1.0)
+
+
+class PortTaken(OSError):
+    """Nothing can listen on the configured address."""
+
+
+def register(server: grpc.Server, served: Served, deadline_max_s: float) -> None:
+    """Register every service of the API."""
+    lookups = LookupParser(served.rules)
+    matches = MatchMessages(type_names(served.rules))
+    sensitive = Sensitive(served.store.catalog)
+    tokens = Tokens(served.keys.hash_key, "pages")
+    profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(
+        ProfileService(
+            served.reader, lookups, matches, sensitive, tokens, served.now_ms, deadline_max_s
+        ),
+        server,
+    )
+    identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(
+        IdentityService(
+            served.reader, served.store, lookups, matches, served.now_ms, deadline_max_s
+        ),
+        server,
+    )
+    recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
+        RecommendationService(
+            served.reader,
+            served.recommending,
+            lookups,
+            matches,
+            Tokens(served.keys.hash_key, "attribution"),
+            served.now_ms,
+        ),
+        server,
+    )
+    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
+        CatalogService(served.store.catalog, tokens, served.now_ms), server
+    )
+
+
+def _channel_options(options: RpcOptions) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.max_receive_message_length", options.message_bytes_max),
+        ("grpc.max_send_message_length", options.message_bytes_max),
+        ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+        ("grpc.so_reuseport", int(options.reuse_port)),
+        ("grpc.max_connection_age_ms", CONNECTION_AGE_MS_MAX),
+        ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_MS),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MS_MIN),
+    ]
+
+
+def _bind(server: grpc.Server, options: RpcOptions) -> int:
+    address = f"[{options.host}]" if ":" in options.host else options.host
+    try:
+        port = server.add_insecure_port(f"{address}:{options.port}")
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise PortTaken(f"cannot listen on {address}:{options.port}; is it in use?")
+    return port
