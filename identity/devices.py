@@ -45,45 +45,54 @@ class Owned(msgspec.Struct, frozen=True):
 class _History:
     """A device's uses by today's people, in order of time. A use spans at most an hour."""
 
+    __slots__ = ("_by_first", "_by_last", "_firsts", "_lasts", "_logouts", "newest_ms", "people")
+
     def __init__(self, uses: Iterable[Use], person_of: Callable[[Node], Node]) -> None:
-        self.logouts: list[int] = []
         spans: list[Span] = []
+        logouts: list[int] = []
         for use in uses:
             if use.person:
                 spans.append((use.first_ms, use.last_ms, person_of(use.person)))
             else:
-                self.logouts += (use.first_ms, use.last_ms)
-        self.by_first = sorted(spans)
-        self.by_last = sorted(spans, key=_last)
+                logouts += (use.first_ms, use.last_ms)
+        spans.sort()
+        self._by_first = spans
+        self._firsts = [first for first, _, _ in spans]
+        self._by_last = sorted(spans, key=_last) if len(spans) > 1 else spans
+        self._lasts = [last for _, last, _ in self._by_last]
+        self._logouts = sorted(logouts)
         self.people = {person for _, _, person in spans}
+        self.newest_ms = max(self._lasts[-1:] + self._logouts[-1:], default=0)
+        """The last thing that is known of the device."""
 
     def during(self, start_ms: int, end_ms: int) -> set[Node]:
         """The people with a use in a time."""
-        low = bisect_left(self.by_first, start_ms - HOUR_MS, key=_first)
-        high = bisect_right(self.by_first, end_ms, key=_first)
-        return {person for _, last, person in self.by_first[low:high] if last >= start_ms}
+        low = bisect_left(self._firsts, start_ms - HOUR_MS)
+        high = bisect_right(self._firsts, end_ms, low)
+        return {person for _, last, person in self._by_first[low:high] if last >= start_ms}
 
     def before(self, time_ms: int) -> tuple[int, set[Node]] | None:
         """When the device was last used before a time, and by whom: several, if uses overlap there."""
-        at = bisect_left(self.by_last, time_ms, key=_last) - 1
+        at = bisect_left(self._lasts, time_ms) - 1
         if at < 0:
             return None
-        first, last, person = self.by_last[at]
-        low = bisect_left(self.by_last, first, key=_last)
-        return last, {person} | {other for _, _, other in self.by_last[low:at]}
+        first, last, person = self._by_last[at]
+        low = bisect_left(self._lasts, first, 0, at)
+        return last, {person, *(other for _, _, other in self._by_last[low:at])}
 
     def after(self, time_ms: int) -> tuple[int, set[Node]] | None:
         """When the device was first used after a time, and by whom."""
-        at = bisect_right(self.by_first, time_ms, key=_first)
-        if at == len(self.by_first):
+        at = bisect_right(self._firsts, time_ms)
+        if at == len(self._firsts):
             return None
-        first, last, person = self.by_first[at]
-        high = bisect_right(self.by_first, last, key=_first)
-        return first, {person} | {other for _, _, other in self.by_first[at:high]}
+        first, last, person = self._by_first[at]
+        high = bisect_right(self._firsts, last, at)
+        return first, {person, *(other for _, _, other in self._by_first[at:high])}
 
-
-def _first(span: Span) -> int:
-    return span[0]
+    def logged_out(self, since_ms: int, until_ms: int) -> bool:
+        """Whether somebody logged out in a time."""
+        at = bisect_left(self._logouts, since_ms)
+        return at < len(self._logouts) and self._logouts[at] <= until_ms
 
 
 def _last(span: Span) -> int:
@@ -112,8 +121,9 @@ def present_owner(
     history = _History(uses, person_of)
     if not history.people or len(history.people) > rules.owners_max:
         return None
-    newest = history.by_last[-1][1]
-    return _owner(max(now_ms, newest + 1), max(now_ms, newest + 1), history, rules).person
+    # A client's clock may have put the newest use after now; it is the newest all the same.
+    at_ms = max(now_ms, history.newest_ms + 1)
+    return _owner(at_ms, at_ms, history, rules).person
 
 
 def _owner(start_ms: int, end_ms: int, history: _History, rules: Rules) -> Owned:
@@ -124,11 +134,12 @@ def _owner(start_ms: int, end_ms: int, history: _History, rules: Rules) -> Owned
     after = history.after(end_ms)
     if before is None:
         return _before_first(end_ms, after, rules)
-    if after is None:
-        return _after_last(start_ms, before, history.logouts, rules)
-    people = before[1] | after[1]
-    if any(before[0] <= logout <= start_ms for logout in history.logouts):
+    last_ms, people = before
+    if history.logged_out(last_ms, start_ms):
         return Owned(None, Why.LOGGED_OUT)
+    if after is None:
+        return _after_last(start_ms, last_ms, people, rules)
+    people = people | after[1]
     return Owned(people.pop(), Why.BETWEEN) if len(people) == 1 else Owned(None, Why.BETWEEN_PEOPLE)
 
 
@@ -144,14 +155,9 @@ def _before_first(end_ms: int, after: tuple[int, set[Node]] | None, rules: Rules
     return Owned(next(iter(people)), Why.BEFORE_FIRST)
 
 
-def _after_last(
-    start_ms: int, before: tuple[int, set[Node]], logouts: Sequence[int], rules: Rules
-) -> Owned:
-    last_ms, people = before
+def _after_last(start_ms: int, last_ms: int, people: set[Node], rules: Rules) -> Owned:
     if len(people) > 1:
         return Owned(None, Why.SEVERAL)
-    if any(last_ms <= logout <= start_ms for logout in logouts):
-        return Owned(None, Why.LOGGED_OUT)
     if start_ms - last_ms > rules.owner_idle_max_days * DAY_MS:
         return Owned(None, Why.IDLE)
     return Owned(next(iter(people)), Why.AFTER_LAST)

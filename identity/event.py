@@ -48,6 +48,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ga_client_id: str = ""
     external_ids: tuple[tuple[str, str], ...] = ()
     """`context.externalId(s)` as (type, id)."""
+    merge_ids: tuple[tuple[str, str], ...] = ()
+    """For merge: its `mergeProperties` as (type, value), which are one person's."""
     user_hash: str = ""
     traits: dict[str, Any] = {}
     """`context.traits`; for identify, with the top-level traits laid over them."""

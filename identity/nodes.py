@@ -17,7 +17,7 @@ ANONYMOUS_ID: Final = "anonymous_id"
 GA_CLIENT_ID: Final = "ga_client_id"
 ADVERTISING_ID: Final = "advertising_id"
 
-_DEVICE_BIT: Final = 0x800
+DEVICE_TYPES: Final = frozenset({DEVICE_ID, ANONYMOUS_ID, GA_CLIENT_ID, ADVERTISING_ID})
 _CODES: Final = {
     USER_ID: 0x001,
     EMAIL: 0x002,

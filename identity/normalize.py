@@ -8,17 +8,25 @@ from typing import Any, Final
 import phonenumbers
 
 from identity.nodes import EMAIL, PHONE
-from identity.rules import BLOCKED_DEFAULT, BLOCKED_PATTERNS_DEFAULT, Rules
+from identity.rules import (
+    BLOCKED_DEFAULT,
+    BLOCKED_PATTERNS_BY_TYPE_DEFAULT,
+    BLOCKED_PATTERNS_DEFAULT,
+    Rules,
+)
 
 VALUE_MAX: Final = 512
 """Characters of an identifier: nothing that names a person is longer (an e-mail has at most 254)."""
 CACHE_MAX: Final = 100_000
-"""Normalized values remembered: parsing a phone number takes 30 us, looking it up 0.1 us."""
+"""Values remembered, of VALUE_MAX characters each at most: parsing a phone takes 30 us, looking it up 0.1."""
+
+ABSENT: Final = ("", "")
 
 _INVISIBLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e"
-    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufe00-\ufe0f\U000e0000-\U000e007f]"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+"""Controls, and characters that no reader sees: joiners, direction marks, fillers, selectors, tags."""
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
@@ -38,7 +46,10 @@ def text_of(value: Any) -> str:
 
 
 class Normalizer:
-    """Normalizes values by the rules' version. Pure; its cache only saves time."""
+    """Normalizes values by the rules' version. Pure; its cache only saves time.
+
+    Normalizing what is normalized changes nothing.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self._region = rules.default_region
@@ -46,15 +57,17 @@ class Normalizer:
             name: frozenset(value.lower() for value in values)
             for name, values in rules.blocked.items()
         }
+        self._blocked["*"] = self._blocked.get("*", frozenset()) | frozenset(BLOCKED_DEFAULT)
+        patterns = {name: list(some) for name, some in rules.blocked_patterns.items()}
+        for name, some in (
+            ("*", BLOCKED_PATTERNS_DEFAULT),
+            *BLOCKED_PATTERNS_BY_TYPE_DEFAULT.items(),
+        ):
+            patterns.setdefault(name, []).extend(some)
         self._patterns = {
-            name: tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
-            for name, patterns in rules.blocked_patterns.items()
+            name: tuple(re.compile(pattern, re.IGNORECASE) for pattern in some)
+            for name, some in patterns.items()
         }
-        everywhere = self._blocked.get("*", frozenset())
-        self._blocked["*"] = everywhere | frozenset(BLOCKED_DEFAULT)
-        self._patterns["*"] = self._patterns.get("*", ()) + tuple(
-            re.compile(pattern, re.IGNORECASE) for pattern in BLOCKED_PATTERNS_DEFAULT
-        )
         self._cache: dict[tuple[str, str], tuple[str, str]] = {}
 
     def value(self, type_name: str, raw: Any) -> str:
@@ -63,13 +76,19 @@ class Normalizer:
 
     def normalize(self, type_name: str, raw: Any) -> tuple[str, str]:
         """(value, ""), or ("", why it names nobody); ("", "") where it is absent."""
-        key = (type_name, raw) if isinstance(raw, str) else (type_name, text_of(raw))
-        found = self._cache.get(key)
-        if found is None:
-            text = text_of(key[1])
+        text = raw if isinstance(raw, str) else text_of(raw)
+        found = self._cache.get((type_name, text))
+        if found is not None:
+            return found
+        # Only short texts are remembered, so that nobody can fill the memory with long ones.
+        short = len(text) <= VALUE_MAX
+        key = (type_name, text)
+        text = text_of(text)
+        found = self._normalize(type_name, text) if text else ABSENT
+        if short:
             if len(self._cache) >= CACHE_MAX:
                 self._cache.clear()
-            found = self._cache[key] = self._normalize(type_name, text) if text else ("", "")
+            self._cache[key] = found
         return found
 
     def _normalize(self, type_name: str, text: str) -> tuple[str, str]:
@@ -78,13 +97,9 @@ class Normalizer:
         if self._is_blocked(type_name, text):
             return "", "blocked"
         if type_name == EMAIL:
-            address = text.lower()
-            return (address, "") if _EMAIL.fullmatch(address) else ("", "not an e-mail address")
+            return self._email(text)
         if type_name == PHONE:
-            number = self._phone(text)
-            if number and self._is_blocked(type_name, number):
-                return "", "blocked"
-            return (number, "") if number else ("", "not a phone number")
+            return self._phone(text)
         return text, ""
 
     def _is_blocked(self, type_name: str, text: str) -> bool:
@@ -95,11 +110,22 @@ class Normalizer:
             for name in ("*", type_name)
         )
 
-    def _phone(self, text: str) -> str:
+    def _email(self, text: str) -> tuple[str, str]:
+        # Lower case may take characters apart again, and make the text longer.
+        address = unicodedata.normalize("NFC", text.lower())
+        if len(address) > VALUE_MAX:
+            return "", "too long"
+        return (address, "") if _EMAIL.fullmatch(address) else ("", "not an e-mail address")
+
+    def _phone(self, text: str) -> tuple[str, str]:
         try:
             number = phonenumbers.parse(text, self._region)
         except phonenumbers.NumberParseException:
-            return ""
-        if not phonenumbers.is_possible_number(number):
-            return ""
-        return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+            return "", "not a phone number"
+        if not phonenumbers.is_valid_number(number):
+            return "", "not a phone number"
+        if number.extension:
+            # E.164 has no extensions: everybody behind one switchboard would be one person.
+            return "", "an extension"
+        value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        return ("", "blocked") if self._is_blocked(PHONE, value) else (value, "")

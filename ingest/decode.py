@@ -1,13 +1,20 @@
 """From bytes to a typed event, once, at the edge. Nothing raises: what is no event is `Refused`."""
 
 import hashlib
+import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from identity.event import TYPES, Event, Source
 from identity.normalize import text_of
-from ingest.times import event_time_ms, parse_ms
+from ingest.consent import consent_of
+from ingest.deadletters import Refused
+from ingest.mend import mend
+from ingest.times import FUTURE_MAX_MS, event_time_ms, parse_ms
+
+__all__ = ["Refused", "decode", "decode_many"]
 
 EVENT_BYTES_MAX: Final = 512_000
 """Segment's limit is 500 KB an event; RudderStack's documentation says 32 KB (rudderstack.md §1.4)."""
@@ -17,18 +24,9 @@ KEYS_MAX: Final = 2_000
 """Keys in one event, at all levels: a warehouse takes 1,600 columns an event."""
 MESSAGE_ID_MAX: Final = 200
 """A longer id is replaced by its hash, so that it still tells copies apart."""
+_KEY_BYTES_MIN: Final = len('"":1,')
 _TYPES: Final = frozenset(TYPES)
 _GA_TYPES: Final = frozenset({"ga_client_id", "gaClientId", "gaclientid"})
-
-
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is not an event, kept as it came. `detail` never quotes values."""
-
-    reason: str
-    detail: str
-    raw: bytes
-    received_ms: int
-    source: str
 
 
 class _Refusal(Exception):
@@ -74,6 +72,7 @@ class _Message(msgspec.Struct, rename="camel"):
 
 _strict: Final = msgspec.json.Decoder(_Message)
 _any: Final = msgspec.json.Decoder()
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NO_CONTEXT: Final = _Context()
 
 
@@ -87,27 +86,60 @@ def decode(
 ) -> Event | Refused:
     """The event in `raw` (JSON), or why it is none.
 
-    `forced_type` is that of an endpoint such as /v1/track, whatever the message says. With
-    `believe_received_at` the message's own `receivedAt` counts, as in dumps and topics that a gateway
-    wrote; without one, its event time does (an import), and `received_ms` only where it states none.
+    `forced_type` is that of an endpoint such as /v1/track: it replaces what the message says, also in
+    `raw`, as RudderStack's gateway does. With `believe_received_at` the message's own `receivedAt`
+    counts, as in dumps and topics that a gateway wrote; without one, its event time does (an import),
+    and `received_ms` only where it states none.
     """
     try:
-        message = _parse(raw)
+        message, raw = _parse(raw)
+        if forced_type and message.type != forced_type:
+            raw = _with_type(raw, forced_type)
         return _event(message, raw, received_ms, source, forced_type, believe_received_at)
     except _Refusal as refusal:
         return Refused(
             reason=refusal.reason,
             detail=refusal.detail,
-            raw=raw,
+            raw=_with_type(raw, forced_type) if forced_type else raw,
             received_ms=received_ms,
             source=source.name,
         )
 
 
-def _parse(raw: bytes) -> _Message:
+def decode_many(
+    raws: Iterable[bytes | msgspec.Raw], received_ms: int, source: Source
+) -> tuple[list[Event], list[Refused]]:
+    """The events of a batch, and what in it is none; each in its order."""
+    events: list[Event] = []
+    refused: list[Refused] = []
+    for raw in raws:
+        decoded = decode(bytes(raw), received_ms, source)
+        if isinstance(decoded, Event):
+            events.append(decoded)
+        else:
+            refused.append(decoded)
+    return events, refused
+
+
+def _parse(raw: bytes) -> tuple[_Message, bytes]:
+    """The message, and its text: mended where it was not quite JSON."""
     if len(raw) > EVENT_BYTES_MAX:
         raise _Refusal("too_large", f"{len(raw)} bytes; an event has at most {EVENT_BYTES_MAX}")
-    if raw.count(b":") > KEYS_MAX or raw.count(b"[") + raw.count(b"{") > DEPTH_MAX:
+    if not raw.isascii():
+        _check_utf8(raw)
+    try:
+        return _message(raw), raw
+    except _Refusal as refusal:
+        if refusal.reason != "invalid_json" or (mended := mend(raw)) == raw:
+            raise
+    return _message(mended), mended
+
+
+def _message(raw: bytes) -> _Message:
+    # Counting is cheap and never too low, so that few messages are looked at more closely.
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX or (
+        len(raw) > KEYS_MAX * _KEY_BYTES_MIN and raw.count(b":") > KEYS_MAX
+    ):
         _check_shape(_any_json(raw))
     try:
         return _strict.decode(raw)
@@ -115,6 +147,24 @@ def _parse(raw: bytes) -> _Message:
         return _lenient(_any_json(raw))
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise _no_json(error) from None
+
+
+def _check_utf8(raw: bytes) -> None:
+    # msgspec does not look into the fields that are not read, but whoever reads `raw` later does.
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise _Refusal("not_utf8", f"byte {error.start} is not valid UTF-8") from None
+
+
+def _with_type(raw: bytes, type_name: str) -> bytes:
+    """`raw` saying `type_name`, its other fields as they were; `raw` itself if it is no object."""
+    try:
+        fields = _fields.decode(raw)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return raw
+    fields["type"] = msgspec.Raw(msgspec.json.encode(type_name))
+    return msgspec.json.encode(fields)
 
 
 def _any_json(raw: bytes) -> Any:
@@ -127,8 +177,6 @@ def _any_json(raw: bytes) -> Any:
 def _no_json(error: Exception) -> _Refusal:
     if isinstance(error, RecursionError):
         return _Refusal("too_deep", f"nested deeper than {DEPTH_MAX} levels")
-    if isinstance(error, UnicodeDecodeError) or "utf-8" in str(error).lower():
-        return _Refusal("not_utf8", "the text is not valid UTF-8")
     # msgspec names the place, not the content.
     return _Refusal(
         "invalid_json", str(error) if isinstance(error, msgspec.DecodeError) else "not JSON"
@@ -158,10 +206,7 @@ def _lenient(value: Any) -> _Message:
     """A message whose fields have other types than the spec's: read what can be read, name what cannot."""
     if not isinstance(value, dict):
         raise _Refusal("not_an_object", "an event is a JSON object")
-    context = value.get("context")
-    if context is not None and not isinstance(context, dict):
-        raise _Refusal("wrong_type", "context is not an object")
-    read = context or {}
+    read = _object(value, "context", "context") or {}
     device = read.get("device")
     device = device if isinstance(device, dict) else {}
     return _Message(
@@ -235,8 +280,7 @@ def _event(
     original, stated = parse_ms(message.original_timestamp), parse_ms(message.timestamp)
     if believe_received_at:
         gateway = parse_ms(message.received_at)
-        client = stated if stated is not None else original
-        received_ms = gateway if gateway is not None else received_ms if client is None else client
+        received_ms = _imported_ms(stated, original, received_ms) if gateway is None else gateway
     key_ms = original if original is not None else stated
     message_id = text_of(message.message_id)
     if not message_id:
@@ -246,29 +290,55 @@ def _event(
         message_id = "long-" + hashlib.blake2b(message_id.encode(), digest_size=16).hexdigest()
     external_ids, ga_client_id = _external_ids(context)
     device = context.device
+    user_id = text_of(message.user_id) if message.user_id else ""
+    anonymous_id = text_of(message.anonymous_id) if message.anonymous_id else ""
+    device_id = text_of(device.id) if device and device.id else ""
+    traits = _traits(type_name, context.traits, message.traits)
+    if not (user_id or anonymous_id or device_id or external_ids or ga_client_id):
+        _check_reachable(traits)
     return Event(
         type=type_name,
         message_id=message_id,
         received_ms=received_ms,
-        time_ms=event_time_ms(
-            stated, original, parse_ms(message.sent_at) if stated is None else None, received_ms
-        ),
+        time_ms=_time_ms(message, stated, original, received_ms),
         key_ms=0 if key_ms is None else key_ms,
         source=source.name,
         name=name,
-        user_id=text_of(message.user_id) if message.user_id else "",
-        anonymous_id=text_of(message.anonymous_id) if message.anonymous_id else "",
+        user_id=user_id,
+        anonymous_id=anonymous_id,
         previous_id=text_of(message.previous_id) if message.previous_id else "",
-        device_id=text_of(device.id) if device and device.id else "",
+        device_id=device_id,
         advertising_id=text_of(device.advertising_id) if device and device.advertising_id else "",
         ga_client_id=ga_client_id,
         external_ids=external_ids,
         user_hash=context.user_hash or "",
-        traits=_traits(type_name, context.traits, message.traits),
+        traits=traits,
         properties=message.properties or {},
-        consent=_consent(context) if context is not _NO_CONTEXT else (),
+        consent=()
+        if context.consent_management is None and context.consent is None
+        else consent_of(context.consent_management, context.consent),
         raw=raw,
     )
+
+
+def _check_reachable(traits: dict[str, Any]) -> None:
+    # RudderStack wants one of two ids; an e-mail or a phone names somebody, too.
+    if not (text_of(traits.get("email")) or text_of(traits.get("phone"))):
+        raise _Refusal("no_identifier", "neither userId nor anonymousId nor another identifier")
+
+
+def _imported_ms(stated: int | None, original: int | None, now_ms: int) -> int:
+    client = stated if stated is not None else original
+    return now_ms if client is None or client > now_ms + FUTURE_MAX_MS else client
+
+
+def _time_ms(message: _Message, stated: int | None, original: int | None, received_ms: int) -> int:
+    if stated is not None:
+        return event_time_ms(stated, None, None, received_ms)
+    sent = parse_ms(message.sent_at)
+    if sent is None and message.sent_at:
+        original = None  # a client that cannot tell the time: RudderStack takes the receipt
+    return event_time_ms(None, original, sent, received_ms)
 
 
 def _traits(
@@ -284,7 +354,10 @@ def _hash_of(raw: bytes, received_ms: int | None) -> str:
     fields = _any_json(raw)
     fields.pop("sentAt", None)
     fields["receivedAt"] = received_ms
-    canonical = msgspec.json.encode(fields, order="sorted")
+    try:
+        canonical = msgspec.json.encode(fields, order="sorted")
+    except OverflowError:  # an integer of more than 64 bits
+        canonical = json.dumps(fields, sort_keys=True).encode()
     return "hash-" + hashlib.blake2b(canonical, digest_size=16).hexdigest()
 
 
@@ -302,31 +375,3 @@ def _external_ids(context: _Context) -> tuple[tuple[tuple[str, str], ...], str]:
             elif type_name and value:
                 ids.append((type_name, value))
     return tuple(ids), ga_client_id
-
-
-def _consent(context: _Context) -> tuple[tuple[str, bool], ...]:
-    """Purposes granted and denied: RudderStack's `consentManagement`, Segment's `consent`."""
-    if context.consent_management is None and context.consent is None:
-        return ()
-    stated: dict[str, bool] = {}
-    management = context.consent_management
-    if isinstance(management, dict):
-        for field, granted in (("allowedConsentIds", True), ("deniedConsentIds", False)):
-            for purpose in _flat(management.get(field)):
-                stated[purpose] = granted
-    preferences = context.consent
-    if isinstance(preferences, dict):
-        categories = preferences.get("categoryPreferences")
-        if isinstance(categories, dict):
-            for purpose, granted in categories.items():
-                if isinstance(granted, bool) and text_of(purpose):
-                    stated[text_of(purpose)] = granted
-    return tuple(sorted(stated.items()))
-
-
-def _flat(listed: Any) -> list[str]:
-    if isinstance(listed, dict):
-        return [each for values in listed.values() for each in _flat(values)]
-    if isinstance(listed, list):
-        return [text for each in listed if (text := text_of(each))]
-    return []

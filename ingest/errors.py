@@ -7,3 +7,7 @@ class IngestError(Exception):
 
 class SourceError(IngestError):
     """A source cannot be read: the message names the file and the line."""
+
+
+class CollectorError(IngestError):
+    """The collector cannot listen: the message names the address and why."""

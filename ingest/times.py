@@ -1,6 +1,7 @@
 """Times as clients write them, and when an event happened (facts: rudderstack.md §1.3, DESIGN §4)."""
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -14,15 +15,26 @@ LATEST_MS: Final = 7_258_118_400_000
 TEXT_MAX: Final = 64
 
 _FORMATS: Final = (
+    "%a %b %d %Y %H:%M:%S GMT%z",  # JavaScript's Date as text
     "%Y-%m-%d %H:%M:%S.%f %z UTC",
     "%Y-%m-%d %H:%M:%S %z UTC",
     "%Y-%m-%d %H:%M:%S UTC",
     "%Y/%m/%d %H:%M:%S",
     "%Y/%m/%d",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y",
+    "%b %d, %Y",
+    "%d %b %Y",
     "%b %d, %Y %I:%M:%S %p",
 )
 """Go's and others' ways of printing a time; UTC where they name no zone."""
+_ZONE_NAME: Final = re.compile(r"\s*\([^()]*\)$")
+_DATE_DIGITS: Final = 8
+"""`20261231` is a day; other runs of digits count seconds or milliseconds."""
+_ISO_MIN: Final = len("2026-12-31T23:59:59Z")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_from_iso: Final = datetime.fromisoformat
 _SECONDS_MAX: Final = 10**11
 """A smaller number counts seconds since 1970, a larger one milliseconds."""
 
@@ -30,13 +42,20 @@ _SECONDS_MAX: Final = 10**11
 def parse_ms(value: Any) -> int | None:
     """Milliseconds since 1970, or None where `value` is no time between 1970 and 2200."""
     if isinstance(value, str):
-        if not value or len(value) > TEXT_MAX:
-            return None
+        # Shorter texts may be numbers; nothing longer is a time, and parsing it would cost.
+        if len(value) < _ISO_MIN or len(value) > TEXT_MAX:
+            return _parse_short(value) if len(value) <= TEXT_MAX else None
         try:
-            at = datetime.fromisoformat(value)
+            at = _from_iso(value)
         except ValueError:
             return _in_range(_parse_loosely(value.strip()))
-        return _in_range(_ms(at))
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        try:
+            ms = (at - _EPOCH) // _MILLISECOND
+        except OverflowError:
+            return None
+        return ms if EARLIEST_MS <= ms <= LATEST_MS else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _from_number(value)
     return None
@@ -64,11 +83,21 @@ def _ms(at: datetime) -> int:
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
     try:
-        since = at - _EPOCH
+        return (at - _EPOCH) // _MILLISECOND
     except OverflowError:
         return -1
-    # Whole milliseconds without passing through a float.
-    return since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
+
+
+def _parse_short(text: str) -> int | None:
+    text = text.strip()
+    if not text:
+        return None
+    if text.isdecimal() and len(text) != _DATE_DIGITS:
+        return _from_number(int(text))
+    try:
+        return _in_range(_ms(_from_iso(text)))
+    except ValueError:
+        return _in_range(_parse_loosely(text))
 
 
 def _from_number(value: float) -> int | None:
@@ -82,9 +111,14 @@ def _parse_loosely(text: str) -> int | None:
         return _from_number(float(text))
     except (ValueError, OverflowError):
         pass
+    text = _ZONE_NAME.sub("", text)
+    try:
+        return _ms(_from_iso(text.upper()))
+    except ValueError:
+        pass
     for form in _FORMATS:
         try:
-            return _ms(datetime.strptime(text, form))  # noqa: DTZ007 - _ms takes no zone as UTC
+            return _ms(datetime.strptime(text, form))  # _ms takes no zone as UTC
         except ValueError:
             continue
     try:

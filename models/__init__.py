@@ -1,0 +1,1 @@
+"""Recommendations: a zoo of models, a leaderboard that decides, artefacts and a registry."""

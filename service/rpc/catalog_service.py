@@ -42,6 +42,8 @@ class CatalogService(CatalogServiceServicer):
         self, request: pb.GetItemRequest, _context: grpc.ServicerContext
     ) -> pb.GetItemResponse:
         """One item."""
+        if not request.item_id:
+            raise InvalidArgument([Violation("item_id", "must not be empty")])
         item = self._catalog.get([request.item_id]).get(request.item_id)
         if item is None:
             raise ItemNotFound

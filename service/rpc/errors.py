@@ -11,6 +11,14 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status  # type: ignore[import-untyped]
 
+from models.errors import (
+    ArtefactError,
+    ModelError,
+    NoSuchModel,
+    NotEnoughData,
+    PromotionRefused,
+    TooManyItems,
+)
 from storage.errors import KeyMismatch, SchemaMismatch, StoreError, StoreUnavailable
 
 DOMAIN: Final = "onefold.dev"
@@ -100,10 +108,26 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
         "the store was written with other keys; an operator must restore them",
     ),
     StoreError: Meaning(_CODE.INTERNAL, "STORE_ERROR", "the store failed"),
+    NoSuchModel: Meaning(_CODE.NOT_FOUND, "MODEL_NOT_FOUND", "there is no such model"),
+    NotEnoughData: Meaning(
+        _CODE.FAILED_PRECONDITION, "MODEL_NOT_TRAINED", "there is too little data for this model"
+    ),
+    TooManyItems: Meaning(
+        _CODE.FAILED_PRECONDITION, "MODEL_TOO_LARGE", "there are too many items for this model"
+    ),
+    ArtefactError: Meaning(
+        _CODE.FAILED_PRECONDITION,
+        "MODEL_DAMAGED",
+        "the stored model cannot be used; an operator must promote another",
+    ),
+    PromotionRefused: Meaning(
+        _CODE.FAILED_PRECONDITION, "PROMOTION_REFUSED", "a baseline is not beaten"
+    ),
+    ModelError: Meaning(_CODE.INTERNAL, "MODEL_ERROR", "the model failed"),
 }
 """Every class of every tree in ROOTS has its row: a test proves it."""
 
-ROOTS: Final = (CallError, StoreError)
+ROOTS: Final = (CallError, StoreError, ModelError)
 
 UNKNOWN: Final = Meaning(_CODE.INTERNAL, "INTERNAL", "an error of the service; its log says more")
 

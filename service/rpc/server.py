@@ -1,6 +1,6 @@
 """The gRPC server: a thread pool around the services, health, reflection, limits, an orderly end."""
 
-import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Self
@@ -15,6 +15,7 @@ from grpc_health.v1 import (  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from identity.rules import Rules
+from service.config import GrpcConfig
 from service.pb.onefold.v1 import (
     catalog_service_pb2_grpc,
     identity_service_pb2_grpc,
@@ -53,23 +54,6 @@ PING_INTERVAL_MS_MIN: Final = 10_000
 """Clients that ping more often are disconnected (gRPC's default: 5 minutes, less than most balancers need)."""
 
 
-class RpcOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the server listens and what it bears."""
-
-    host: str = "127.0.0.1"
-    port: int = 50051
-    """0: any free port."""
-    reflection: bool = False
-    workers: int = 8
-    """Calls answered at the same time."""
-    message_bytes_max: int = 4 * 1024 * 1024
-    """Of one request, and of one reply."""
-    deadline_max_s: float = 30.0
-    """The longest that a batch is worked on, whatever its caller allows."""
-    reuse_port: bool = False
-    """Several processes share the port (SO_REUSEPORT)."""
-
-
 class Served(msgspec.Struct, frozen=True, kw_only=True):
     """What the services answer from."""
 
@@ -84,8 +68,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class RpcServer:
     """A gRPC server. `start`, then `stop`; or `with RpcServer(...) as server`."""
 
-    def __init__(self, served: Served, options: RpcOptions | None = None) -> None:
-        self.options = options or RpcOptions()
+    def __init__(self, served: Served, options: GrpcConfig) -> None:
+        self.options = options
         self._pool = ThreadPoolExecutor(
             self.options.workers + SPARE_WORKERS, thread_name_prefix="onefold-rpc"
         )
@@ -99,7 +83,7 @@ class RpcServer:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         register(GuardedServer(self._server).as_server(), served, self.options.deadline_max_s)
-        if self.options.reflection:
+        if options.reflects:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -112,12 +96,12 @@ class RpcServer:
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
         return self
 
-    def stop(self, grace_s: float = 5.0, drain_s: float = 0.0) -> None:
-        """Say NOT_SERVING, wait `drain_s` for balancers to see it, refuse new calls, finish those under way."""
+    def stop(self) -> None:
+        """Say NOT_SERVING, wait for balancers to see it, refuse new calls, finish those under way."""
         self._health.enter_graceful_shutdown()
-        if drain_s:
-            threading.Event().wait(drain_s)
-        self._server.stop(grace_s).wait()
+        if self.options.drain_s:
+            time.sleep(self.options.drain_s)
+        self._server.stop(self.options.grace_s).wait()
         self._pool.shutdown(wait=False)
 
     def wait(self) -> None:
@@ -132,7 +116,7 @@ class RpcServer:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.stop(grace_s=1.0)
+        self.stop()
 
 
 class PortTaken(OSError):
@@ -173,7 +157,7 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float) -> None
     )
 
 
-def _channel_options(options: RpcOptions) -> list[tuple[str, Any]]:
+def _channel_options(options: GrpcConfig) -> list[tuple[str, Any]]:
     return [
         ("grpc.max_receive_message_length", options.message_bytes_max),
         ("grpc.max_send_message_length", options.message_bytes_max),
@@ -185,7 +169,7 @@ def _channel_options(options: RpcOptions) -> list[tuple[str, Any]]:
     ]
 
 
-def _bind(server: grpc.Server, options: RpcOptions) -> int:
+def _bind(server: grpc.Server, options: GrpcConfig) -> int:
     address = f"[{options.host}]" if ":" in options.host else options.host
     try:
         port = server.add_insecure_port(f"{address}:{options.port}")

@@ -1,26 +1,35 @@
 """An in-memory twin of the port that `identity.incremental` reads, and a world that applies changes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from identity.evidence import KeepApart, Link, MustLink
-from identity.incremental import decide
+from identity.evidence import KeepApart, Link, Match, MustLink
+from identity.incremental import Change, decide
 from identity.nodes import Node
 from identity.resolve import HUB, Cluster, Evidence, Refusal
 from identity.rules import Rules
+
+Decide = Callable[..., Change]
 
 
 class Memory:
     """Evidence and people in dictionaries."""
 
-    def __init__(self, keep_apart: Sequence[KeepApart] = ()) -> None:
+    def __init__(
+        self, keep_apart: Sequence[KeepApart] = (), *, deciding_by: Decide = decide
+    ) -> None:
         self.links: dict[tuple[Node, Node], Link] = {}
         self.must_links: dict[tuple[Node, Node], MustLink] = {}
+        self.matches: dict[tuple[Node, Node], Match] = {}
         self.clusters: dict[Node, Cluster] = {}
         self.refusals: set[Refusal] = set()
         self.decisions = list(keep_apart)
+        self.blocked: set[Node] = set()
         self.rows_read = 0
+        self.calls = 0
+        self._decide = deciding_by
 
     def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
+        self.calls += 1
         found: dict[tuple[Node, Node], Link] = {}
         for node in nodes:
             mine = [(key, link) for key, link in self.links.items() if node in key][:limit_each]
@@ -29,36 +38,57 @@ class Memory:
         return list(found.values())
 
     def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
+        self.calls += 1
         return [link for key, link in self.must_links.items() if set(key) & set(nodes)]
 
+    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
+        return [match for key, match in self.matches.items() if set(key) & set(nodes)]
+
     def keep_apart(self) -> list[KeepApart]:
+        self.calls += 1
         return self.decisions
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+        self.calls += 1
         return {node: self.clusters[node] for node in nodes if node in self.clusters}
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
+        self.calls += 1
         wanted = set(nodes)
         return [refusal for refusal in self.refusals if {refusal.a, refusal.b} & wanted]
 
-    def take(self, links: Sequence[Link], must_links: Sequence[MustLink], rules: Rules) -> None:
+    def take(
+        self,
+        links: Sequence[Link],
+        must_links: Sequence[MustLink],
+        rules: Rules,
+        touched: Collection[Node] = (),
+    ) -> Change | None:
         """Store a batch and bring people up to date, as the identify stage does."""
-        changed, must_changed = [], []
+        changed: dict[tuple[Node, Node], Link] = {}
+        must_changed = []
         for link in links:
             held = self.links.get((link.a, link.b))
             now = link if held is None else held.merge(link)
             self.links[link.a, link.b] = now
             if held is None or (held.first_ms, held.trusted_ms) != (now.first_ms, now.trusted_ms):
-                changed.append(now)
+                changed[link.a, link.b] = now
         for must in must_links:
             known = self.must_links.get((must.a, must.b))
             key = (must.first_ms, must.first_event)
             if known is None or key < (known.first_ms, known.first_event):
                 self.must_links[must.a, must.b] = must
                 must_changed.append(must)
-        if not changed and not must_changed:
-            return
-        change = decide(changed, must_changed, self, rules)
+        if not changed and not must_changed and not touched:
+            return None
+        change = self._decide(
+            list(changed.values()), must_changed, self, rules,
+            touched=touched, matches_of=self.matches_of, blocked=self.blocked,
+        )  # fmt: skip
+        self._apply(change)
+        return change
+
+    def _apply(self, change: Change) -> None:
         for node in change.alone:
             self.clusters.pop(node, None)
         for cluster in change.clusters:
@@ -80,4 +110,6 @@ class Memory:
             links=list(self.links.values()),
             must_links=list(self.must_links.values()),
             keep_apart=self.decisions,
+            matches=list(self.matches.values()),
+            blocked=frozenset(self.blocked),
         )

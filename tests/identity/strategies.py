@@ -1,8 +1,9 @@
 """Evidence as Hypothesis makes it: few identifiers, so that limits, hubs and conflicts are common."""
 
+import msgspec
 from hypothesis import strategies as st
 
-from identity.evidence import NEVER, KeepApart, Link, MustLink, pair
+from identity.evidence import NEVER, KeepApart, Link, Match, MustLink, pair
 from identity.nodes import Node, NodeHasher
 from identity.rules import Rules
 
@@ -50,3 +51,42 @@ def keep_aparts(draw: st.DrawFn) -> list[KeepApart]:
 batches = st.lists(
     st.tuples(st.lists(links(), max_size=6), st.lists(must_links(), max_size=1)), max_size=8
 )
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Something that happens to the evidence: a batch, or what an operator or a model does."""
+
+    kind: str
+    """`batch`, `match`, `keep_apart`, `release`, `retract`, `block`, `unblock` or `erase`."""
+    links: tuple[Link, ...] = ()
+    must_links: tuple[MustLink, ...] = ()
+    match: Match | None = None
+    decision: KeepApart | None = None
+    chosen: int = 0
+    """Which of the things that exist, counted round."""
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> Step:
+    kind = draw(
+        st.sampled_from(
+            ["batch"] * 6
+            + ["match", "keep_apart", "release", "retract", "block", "unblock", "erase"]
+        )
+    )
+    chosen = draw(st.integers(0, 30))
+    if kind == "batch":
+        some = draw(st.lists(links(), max_size=6))
+        return Step("batch", tuple(some), tuple(draw(st.lists(must_links(), max_size=1))))
+    if kind == "match":
+        a, b = draw(pairs)
+        probability = draw(st.sampled_from([0.6, 0.9]))
+        return Step("match", match=Match(a=a, b=b, probability=probability, first_ms=draw(times)))
+    if kind == "keep_apart":
+        split: list[Node] = draw(st.lists(nodes, min_size=2, max_size=4, unique=True))
+        cut = draw(st.integers(1, len(split) - 1))
+        decision = KeepApart(
+            id=f"k{chosen}", groups=(frozenset(split[:cut]), frozenset(split[cut:]))
+        )
+        return Step("keep_apart", decision=decision)
+    return Step(kind, chosen=chosen)

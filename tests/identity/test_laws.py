@@ -51,7 +51,7 @@ def test_people_after_each_batch_are_those_of_all_evidence_at_once(
 def test_order_and_repetition_of_events_change_nobody(
     steps: Batches, keep_apart: list[KeepApart], shuffler: random.Random
 ) -> None:
-    told = [([link], []) for some, _ in steps for link in some]
+    told: Batches = [([link], []) for some, _ in steps for link in some]
     told += [([], [must]) for _, some in steps for must in some]
     twice = shuffler.sample(told + told, 2 * len(told))
     assert taken(twice, keep_apart).people() == taken(steps, keep_apart).people()

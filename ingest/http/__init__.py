@@ -1,0 +1,1 @@
+"""The parts of the HTTP collector that know HTTP but no events."""

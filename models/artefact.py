@@ -1,0 +1,165 @@
+"""Artefacts: what was trained, as arrays and JSON. Never a pickle; every file checked by its SHA-256.
+
+    manifest.json       format, version, window, parameters, metrics, library versions, digests
+    items.json          item ids by code
+    <model>.<name>.npy  arrays, memory-mapped when loaded, so that processes share them
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from models import zoo
+from models.errors import ArtefactError
+from models.evaluation import Leaderboard
+from models.protocol import Model
+
+FORMAT: Final = 1
+MANIFEST: Final = "manifest.json"
+ITEMS: Final = "items.json"
+LIBRARIES: Final = ("numpy", "scipy", "implicit")
+_CHUNK: Final = 1 << 20
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an artefact says of itself."""
+
+    format: int = FORMAT
+    version: str
+    champion: str
+    """The model that answers FOR_YOU."""
+    trained_ms: int
+    window_ms: tuple[int, int]
+    """Of the interactions that it learned from."""
+    interactions: int
+    people: int
+    items: int
+    data_hash: str
+    parameters: dict[str, dict[str, float | int | None]]
+    leaderboard: Leaderboard | None = None
+    """None: there was too little to evaluate on."""
+    refusal: str = ""
+    """Why it must not be promoted; empty if it may."""
+    libraries: dict[str, str] = {}
+    files: dict[str, str] = {}
+    """SHA-256 of every other file."""
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A loaded artefact: every model over one list of items."""
+
+    manifest: Manifest
+    items: list[str]
+    models: dict[str, Model]
+
+
+def save(
+    folder: Path, manifest: Manifest, items: list[str], models: Mapping[str, Model]
+) -> Manifest:
+    """Write an artefact to `folder`, which must not exist: whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder.parent))
+    try:
+        (work / ITEMS).write_text(json.dumps(items, ensure_ascii=True))
+        for name, model in models.items():
+            for array_name, array in model.arrays().items():
+                np.save(work / f"{name}.{array_name}.npy", array, allow_pickle=False)
+        complete = msgspec.structs.replace(
+            manifest,
+            parameters={name: dict(model.parameters()) for name, model in models.items()},
+            libraries={name: version(name) for name in LIBRARIES},
+            files={path.name: _digest(path) for path in sorted(work.iterdir())},
+        )
+        (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(complete), indent=2))
+        for path in work.iterdir():
+            _sync(path)
+        os.replace(work, folder)
+        _sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return complete
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artefact; ArtefactError if it is missing, damaged or newer than the code."""
+    path = folder / MANIFEST
+    try:
+        text = path.read_bytes()
+        stated = json.loads(text).get("format")
+        if stated != FORMAT:
+            raise ArtefactError(f"{path}: format {stated} is not this code's {FORMAT}")
+        return msgspec.json.decode(text, type=Manifest)
+    except FileNotFoundError:
+        raise ArtefactError(f"{path}: missing") from None
+    except (ValueError, AttributeError, msgspec.MsgspecError) as error:
+        raise ArtefactError(f"{path}: not a manifest ({error})") from None
+
+
+def load(folder: Path) -> Bundle:
+    """A checked artefact; ArtefactError names the file that is missing, changed or damaged."""
+    manifest = read_manifest(folder)
+    for name, digest in manifest.files.items():
+        if Path(name).name != name:
+            raise ArtefactError(f"{folder / MANIFEST}: {name!r} is not a file name")
+        path = folder / name
+        if not path.is_file():
+            raise ArtefactError(f"{path}: missing")
+        if _digest(path) != digest:
+            raise ArtefactError(f"{path}: not the file that was saved (its SHA-256 differs)")
+    items = _items(folder, manifest)
+    models: dict[str, Model] = {}
+    for name, parameters in manifest.parameters.items():
+        if name not in zoo.CLASSES:
+            raise ArtefactError(f"{folder / MANIFEST}: {name} is no model of this code")
+        try:
+            models[name] = zoo.CLASSES[name].restore(parameters, _arrays(folder, manifest, name))
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise ArtefactError(f"{folder}: {name} does not fit this code ({error})") from None
+    return Bundle(manifest, items, models)
+
+
+def _items(folder: Path, manifest: Manifest) -> list[str]:
+    if ITEMS not in manifest.files:
+        raise ArtefactError(f"{folder / ITEMS}: missing")
+    items = json.loads((folder / ITEMS).read_text())
+    if len(items) != manifest.items:
+        raise ArtefactError(f"{folder / ITEMS}: {len(items)} items, not {manifest.items}")
+    return [str(item) for item in items]
+
+
+def _arrays(folder: Path, manifest: Manifest, model: str) -> dict[str, Any]:
+    arrays = {}
+    for name in manifest.files:
+        stem, _, array_name = name.removesuffix(".npy").partition(".")
+        if stem == model and name.endswith(".npy"):
+            try:
+                arrays[array_name] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            except (ValueError, OSError) as error:
+                raise ArtefactError(f"{folder / name}: {error}") from None
+    return arrays
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

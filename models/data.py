@@ -1,0 +1,67 @@
+"""Interactions from a store: what everybody did, each event given to the person it belongs to."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from identity.rules import Rules
+from models.interactions import Interactions, Row
+from profiles.facts import KINDS, Kind, amount_of, hash64, items_of
+from storage.attribution import Attribution
+from storage.ports import Store
+
+
+class _Said(msgspec.Struct):
+    """What training reads of an event."""
+
+    properties: dict[str, Any] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Said)
+
+
+def interactions(
+    store: Store,
+    rules: Rules,
+    *,
+    as_of_ms: int | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Interactions:
+    """Everything that people did with items; anonymous visits count for their owner, else for the device.
+
+    With `as_of_ms` as it was known then: later events and later logins would tell an evaluation the
+    future. An order told twice counts once.
+    """
+    attribution = Attribution(store, rules, as_of_ms)
+    return Interactions.of(_rows(store, attribution, as_of_ms, progress))
+
+
+def _rows(
+    store: Store, attribution: Attribution, as_of_ms: int | None, progress: Callable[[int], None]
+) -> Iterator[Row]:
+    orders: dict[tuple[bytes, int], tuple[tuple[bool, int, int], list[Row]]] = {}
+    for count, row in enumerate(store.timeline.scan(), start=1):
+        if not count % 10_000:
+            progress(count)
+        kind = KINDS.get(row.name.lower()) if row.type == "track" else None
+        if kind is None or (as_of_ms is not None and row.time_ms > as_of_ms):
+            continue
+        properties = _decoder.decode(row.raw).properties or {}
+        profile = attribution.profile(row.leaf, row.time_ms) or row.leaf
+        rows: list[Row] = [
+            (profile.hex(), item.id, int(kind), row.time_ms, item.quantity)
+            for item in items_of(properties)
+        ]
+        if kind is not Kind.BOUGHT:
+            yield from rows
+            continue
+        # The copy that counts is the one that profiles count: profiles.part.Order.
+        message = hash64(row.message_id)
+        order_id = str(properties.get("order_id") or properties.get("orderId") or "")
+        key = (profile, hash64(order_id) if order_id else message)
+        rank = (amount_of(properties) is None, row.time_ms, message)
+        if key not in orders or rank < orders[key][0]:
+            orders[key] = (rank, rows)
+    for _, rows in orders.values():
+        yield from rows

@@ -1,0 +1,74 @@
+"""Train: tune and judge on the past, learn from everything, store, and say whether it may be promoted."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from models import zoo
+from models.artefact import Manifest
+from models.errors import NotEnoughData, TooManyItems
+from models.evaluation import Leaderboard, Progress, leaderboard
+from models.interactions import Interactions
+from models.protocol import Model
+from models.registry import Registry
+
+
+def train(
+    interactions: Interactions,
+    registry: Registry,
+    now_ms: int,
+    *,
+    test_days: int = 30,
+    progress: Progress = lambda what, done, total: None,
+    default: Callable[[], list[list[Model]]] = zoo.default,
+) -> Manifest:
+    """Push a version as `candidate`. NotEnoughData if there is nothing to learn from."""
+    if not len(interactions):
+        raise NotEnoughData("there is nothing to learn from: no events that name a product")
+    grids = _fitting(default(), len(interactions.items))
+    board, refusal = _judge(interactions, grids, test_days, progress)
+    end_ms = interactions.window[1] + 1
+    models: dict[str, Model] = {}
+    for n, grid in enumerate(grids):
+        progress(f"learning {grid[0].name}", n, len(grids))
+        chosen = grid[0]
+        if board is not None:
+            parameters = board.row(chosen.name).parameters
+            chosen = next(model for model in grid if dict(model.parameters()) == parameters)
+        models[chosen.name] = chosen.fit(interactions, end_ms)
+    champion = board.best.model if board is not None else zoo.CANDIDATES[0]
+    data_hash = interactions.content_hash()
+    stamp = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%d-%H%M%S")
+    manifest = Manifest(
+        version=f"{stamp}-{now_ms % 1000:03}-{data_hash[:6]}",
+        champion=champion,
+        trained_ms=now_ms,
+        window_ms=interactions.window,
+        interactions=len(interactions),
+        people=len(interactions.users),
+        items=len(interactions.items),
+        data_hash=data_hash,
+        parameters={},
+        leaderboard=board,
+        refusal=refusal or (board.refusal(champion) if board is not None else ""),
+    )
+    return registry.push(manifest, [str(item) for item in interactions.items], models)
+
+
+def _judge(
+    interactions: Interactions, grids: list[list[Model]], test_days: int, progress: Progress
+) -> tuple[Leaderboard | None, str]:
+    """The leaderboard, or why there is none."""
+    try:
+        return leaderboard(interactions, grids, test_days=test_days, progress=progress), ""
+    except NotEnoughData as error:
+        return None, f"not evaluated: {error}"
+
+
+def _fitting(grids: list[list[Model]], items: int) -> list[list[Model]]:
+    """The models that so many items allow."""
+    from models.zoo.linear import EASE, EASE_ITEMS_MAX
+
+    fitting = [grid for grid in grids if items <= EASE_ITEMS_MAX or not isinstance(grid[0], EASE)]
+    if not fitting:
+        raise TooManyItems(f"{items:,} items: no model left that could learn from so many")
+    return fitting

@@ -1,0 +1,119 @@
+"""ALS: item factors are learned; a person's vector is folded in for each request and never stored."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+
+from models.errors import NotEnoughData
+from models.implicit_models import item_factors
+from models.interactions import Codes, Interactions
+from models.protocol import History, Scores
+from models.zoo.linear import history_values
+
+
+class ALS:
+    """Matrix factorization for implicit feedback, with recency-weighted confidence.
+
+    With confidence c = alpha × value, a person's vector solves
+    (YᵀY + λI + Yᵀ(C − I)Y) x = Yᵀ c over the items of the history (Hu, Koren, Volinsky 2008, as in
+    `implicit`).
+    """
+
+    name: ClassVar[str] = "als"
+    personal: ClassVar[bool] = True
+
+    def __init__(
+        self, factors: int = 128, alpha: float = 4, regularization: float = 20,
+        iterations: int = 15, half_life_days: float | None = 180,
+    ) -> None:  # fmt: skip
+        self.factors, self.alpha, self.regularization = factors, alpha, regularization
+        self.iterations, self.half_life_days = iterations, half_life_days
+        self._items: npt.NDArray[np.float32] = np.empty((0, factors), np.float32)
+        self._gram: npt.NDArray[np.float32] = np.empty((factors, factors), np.float32)
+        self._length: npt.NDArray[np.float32] = np.empty(0, np.float32)
+
+    def fit(self, interactions: Interactions, now_ms: int) -> Self:
+        """Learn item factors from everything before `now_ms`."""
+        known = interactions.until(now_ms)
+        if not len(known):
+            raise NotEnoughData("als: no interactions to learn from")
+        matrix = known.matrix(now_ms, self.half_life_days)
+        self._learned(
+            item_factors(matrix, self.factors, self.alpha, self.regularization, self.iterations)
+        )
+        return self
+
+    def _learned(self, items: npt.NDArray[np.float32]) -> None:
+        self._items = items
+        self._gram = (items.T @ items).astype(np.float32)
+        self._gram[np.diag_indices(len(self._gram))] += self.regularization
+        self._length = np.maximum(np.linalg.norm(items, axis=1), 1e-9).astype(np.float32)
+
+    def _system(
+        self, history: History
+    ) -> tuple[Codes, npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
+        """(items, their factors times confidence, the matrix to solve with)."""
+        items, values = history_values(history, self.half_life_days)
+        if not len(items):
+            return None
+        known = self._items[items]
+        confidence = values * np.float32(self.alpha)
+        matrix = self._gram + known.T @ (known * (confidence - 1)[:, None])
+        return items, known * confidence[:, None], matrix
+
+    def scores(self, history: History) -> Scores | None:
+        """The folded-in vector times all item factors."""
+        system = self._system(history)
+        if system is None:
+            return None
+        _, weighted, matrix = system
+        vector = _solve(matrix, weighted.sum(axis=0))
+        return np.asarray(self._items @ vector, dtype=np.float32)
+
+    def because(self, history: History, items: Codes) -> Codes | None:
+        """The history's item with the largest share of each score: yᵢᵀ A⁻¹ cₕyₕ."""
+        system = self._system(history)
+        if system is None:
+            return None
+        known, weighted, matrix = system
+        shares = weighted @ _solve(matrix, np.asarray(self._items[items]).T)
+        best = np.argmax(shares, axis=0)
+        return np.where(shares[best, np.arange(len(items))] > 0, known[best], -1).astype(np.int32)
+
+    def similar(self, item: int) -> Scores | None:
+        """Cosine of the factors."""
+        likeness = self._items @ self._items[item] / (self._length * self._length[item])
+        return np.asarray(likeness, dtype=np.float32)
+
+    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Item factors."""
+        return {"items": self._items}
+
+    def parameters(self) -> Mapping[str, float | int | None]:
+        """Factors, alpha, λ, iterations, half-life."""
+        return {
+            "factors": self.factors, "alpha": self.alpha, "regularization": self.regularization,
+            "iterations": self.iterations, "half_life_days": self.half_life_days,
+        }  # fmt: skip
+
+    @classmethod
+    def restore(
+        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
+    ) -> Self:
+        """From saved item factors."""
+        made = cls(**parameters)
+        made._learned(arrays["items"])
+        return made
+
+
+def _solve(
+    matrix: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    # sposv solves symmetric positive systems in float32: twice as fast as a general solver.
+    _, solution, info = scipy.linalg.lapack.sposv(matrix, right)
+    if info:
+        solution = np.linalg.lstsq(matrix, right, rcond=None)[0]
+    return np.asarray(solution, dtype=np.float32)
