@@ -1,6 +1,7 @@
 """Why two identifiers are one person, or are not: the evidence between them (DESIGN §3.4). Pure."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -67,7 +68,7 @@ def chain(
         path: Sequence[Node] = networkx.dijkstra_path(graph, a, b, weight="cost")
     except networkx.NetworkXNoPath:
         return None
-    return [graph.edges[one, other]["reason"] for one, other in zip(path, path[1:], strict=False)]
+    return [graph.edges[one, other]["reason"] for one, other in pairwise(path)]
 
 
 _STRENGTH: Final = {"must_link": 0, "trusted_link": 1, "link": 2, "match": 3}

@@ -231,13 +231,7 @@ def _named(plain: Sequence[_Side], reader: _Reader) -> list[Cluster]:
     first: dict[Node, int] = {}
     if tied:
         links, matches = reader.pairs_of(tied)
-        evidence = Evidence(
-            links=links,
-            matches=matches,
-            must_links=reader.known.must_links_of(sorted(tied)),
-            blocked=reader.blocked,
-        ).about_people()
-        first = first_links([*evidence.links, *evidence.matches], evidence.must_links, ())
+        first = first_links([*links, *matches], reader.known.must_links_of(sorted(tied)), ())
     return [
         Cluster(profile_id_of(side.nodes, first, reader.rules), frozenset(side.nodes))
         for side in plain

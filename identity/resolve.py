@@ -75,6 +75,10 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             matches=[match for match in self.matches if match.first_ms <= time_ms],
         )
 
+    def standing_must_links(self) -> list[MustLink]:
+        """Must-links that nobody took back."""
+        return [must for must in self.must_links if must.first_event not in self.retracted]
+
     def about_people(self) -> "Evidence":
         """What may join: without what names a blocked value or a device, or was retracted."""
 
@@ -85,11 +89,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
         return Evidence(
             links=list(filter(may_join, self.links)),
-            must_links=[
-                must
-                for must in self.must_links
-                if must.first_event not in self.retracted and may_join(must)
-            ],
+            must_links=list(filter(may_join, self.standing_must_links())),
             keep_apart=[apart for apart in self.keep_apart if apart.id not in self.retracted],
             matches=list(filter(may_join, self.matches)),
         )
@@ -158,7 +158,7 @@ def resolve_among(evidence: Evidence, rules: Rules, hubs: Collection[Node]) -> R
         _place(link) for link in pairs if link.a not in hubs and link.b not in hubs
     ):
         united.join(a, b, since_ms, limits=True)
-    first = first_links(pairs, must_links, hubs)
+    first = first_links([*evidence.links, *evidence.matches], evidence.standing_must_links(), hubs)
     clusters = frozenset(
         Cluster(profile_id_of(group.members, first, rules), frozenset(group.members))
         for group in united.groups()
@@ -203,7 +203,10 @@ def profile_id_of(members: Iterable[Node], first: Mapping[Node, int], rules: Rul
 def first_links(
     pairs: Iterable[Link | Match], must_links: Iterable[MustLink], hubs: Collection[Node]
 ) -> dict[Node, int]:
-    """When each node was first named together with another; of a hub, only must-links count."""
+    """When each node was first named together with another; of a hub, only must-links count.
+
+    What became of the other one does not matter, so that ids stay when somebody else is blocked.
+    """
     first: dict[Node, int] = {}
     for link in pairs:
         for node in (link.a, link.b):
@@ -220,7 +223,7 @@ def _blocked(evidence: Evidence) -> Iterable[Refusal]:
         return
     every: list[Link | MustLink | Match] = [
         *evidence.links,
-        *(must for must in evidence.must_links if must.first_event not in evidence.retracted),
+        *evidence.standing_must_links(),
         *evidence.matches,
     ]
     for node in {node for link in every for node in (link.a, link.b)}.intersection(

@@ -1,8 +1,8 @@
 """Artefacts: what was trained, as arrays and JSON. Never a pickle; every file checked by its SHA-256.
 
-    manifest.json       format, version, window, parameters, metrics, library versions, digests
-    items.json          item ids by code
-    <model>.<name>.npy  arrays, memory-mapped when loaded, so that processes share them
+manifest.json       format, version, window, parameters, metrics, library versions, digests
+items.json          item ids by code
+<model>.<name>.npy  arrays, memory-mapped when loaded, so that processes share them
 """
 
 import hashlib

@@ -95,9 +95,7 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
         return ""
 
 
-def cases_of(
-    interactions: Interactions, start_ms: int, end_ms: int
-) -> tuple[list[Case], int]:
+def cases_of(interactions: Interactions, start_ms: int, end_ms: int) -> tuple[list[Case], int]:
     """The people to judge by, and how many more bought in the window but were not there before."""
     before = interactions.until(start_ms)
     after = interactions.between(start_ms, end_ms)

@@ -72,7 +72,5 @@ class Model(Protocol):
         """How it was set; with `arrays` everything that `restore` needs."""
 
     @classmethod
-    def restore(
-        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """The model that was saved."""

@@ -21,7 +21,11 @@ TRENDING: Final = "TRENDING"
 RECENTLY_VIEWED: Final = "RECENTLY_VIEWED"
 
 _SEEN: Final = (Kind.VIEWED, Kind.CLICKED, Kind.ADDED, Kind.WISHED, Kind.BOUGHT)
-_COUNTED: Final = {"recent_buyers": Code.TRENDING, "trending": Code.TRENDING, "popular": Code.POPULAR}
+_COUNTED: Final = {
+    "recent_buyers": Code.TRENDING,
+    "trending": Code.TRENDING,
+    "popular": Code.POPULAR,
+}
 _OWN: Final = {"buy_again": Code.BUY_AGAIN, "recently_viewed": Code.RECENT}
 
 
@@ -80,7 +84,11 @@ class Recommender:
             if model is None:
                 continue
             scores = self._scores(model, request, history)
-            best = top(np.where(blocked, np.float32(0), scores), request.limit) if scores is not None else ()
+            best = (
+                top(np.where(blocked, np.float32(0), scores), request.limit)
+                if scores is not None
+                else ()
+            )
             if len(best):
                 assert scores is not None
                 picks = self._picks(model, best, scores, history, request)
@@ -90,6 +98,10 @@ class Recommender:
 
     def history_of(self, known: Sequence[Interaction], now_ms: int) -> History:
         """What the models know of a history: items that were not there in training are left out."""
+        # Age counts up to the end of training at most: a model cannot know what happened since, and
+        # a history that is old as a whole should rank as it did then.
+        newest_ms = max((i.time_ms for i in known), default=0)
+        now_ms = min(now_ms, max(self.manifest.window_ms[1], newest_ms))
         code = self.code
         rows = [(code[i.item], i.kind, i.time_ms, i.quantity) for i in known if i.item in code]
         if not rows:
@@ -125,9 +137,7 @@ class Recommender:
         return np.sum(likeness, axis=0, dtype=np.float32) if likeness else None
 
     def _blocked(self, request: Request, history: History) -> npt.NDArray[np.bool_]:
-        blocked = (
-            np.zeros(len(self.items), bool) if request.allowed is None else ~request.allowed
-        )
+        blocked = np.zeros(len(self.items), bool) if request.allowed is None else ~request.allowed
         for item in (*request.excluded, *request.context_items):
             if item in self.code:
                 blocked[self.code[item]] = True

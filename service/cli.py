@@ -8,24 +8,43 @@ from typing import Final
 
 import click
 
-
 COMMANDS: Final = {
     # name: (module, attribute, one line for --help). Modules are imported when their command runs, so
     # that `onefold --help` does not wait for numpy and gRPC.
-    "demo": ("service.commands.demo", "demo", "A real shop's events become people and recommendations."),
+    "demo": (
+        "service.commands.demo",
+        "demo",
+        "A real shop's events become people and recommendations.",
+    ),
     "serve": ("service.commands.serve", "serve", "Serve gRPC and the HTTP collector."),
     "ingest": ("service.commands.ingest", "ingest", "Load events from files."),
     "profile": ("service.commands.profile", "profile", "Find a person and what they did."),
     "identity": ("service.commands.identity", "identity", "Who is who, and why."),
     "catalog": ("service.commands.upkeep", "catalog", "The items that can be recommended."),
     "train": ("service.commands.models", "train", "Train, compare and promote a model."),
-    "evaluate": ("service.commands.models", "evaluate", "Compare every model on the newest events."),
+    "evaluate": (
+        "service.commands.models",
+        "evaluate",
+        "Compare every model on the newest events.",
+    ),
     "models": ("service.commands.models", "models", "Trained models: list, promote, roll back."),
     "recommend": ("service.commands.recommend", "recommend", "Recommend items to a person."),
-    "deadletters": ("service.commands.upkeep", "deadletters", "What was refused, and trying it again."),
-    "verify": ("service.commands.upkeep", "verify", "Prove that what is live follows from what is stored."),
+    "deadletters": (
+        "service.commands.upkeep",
+        "deadletters",
+        "What was refused, and trying it again.",
+    ),
+    "verify": (
+        "service.commands.upkeep",
+        "verify",
+        "Prove that what is live follows from what is stored.",
+    ),
     "config": ("service.commands.settings", "config", "The configuration in force."),
-    "doctor": ("service.commands.doctor", "doctor", "What works here, what is missing, and what to do."),
+    "doctor": (
+        "service.commands.doctor",
+        "doctor",
+        "What works here, what is missing, and what to do.",
+    ),
 }
 
 
@@ -98,8 +117,6 @@ def known_errors() -> tuple[type[BaseException], ...]:
     from storage.errors import StoreError
 
     return (IngestError, ModelError, ConfigError, StoreError)
-
-
 
 
 if __name__ == "__main__":

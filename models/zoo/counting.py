@@ -53,9 +53,7 @@ class Counting:
         return {}
 
     @classmethod
-    def restore(
-        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """From saved counts."""
         made = cls(**parameters)
         made._scores = arrays["scores"]
@@ -84,7 +82,9 @@ class RecentBuyers(Counting):
     def count(self, interactions: Interactions, now_ms: int) -> npt.NDArray[Any]:
         """People per item."""
         bought = interactions.purchases()
-        recent = (bought if len(bought) else interactions).between(now_ms - self.days * DAY_MS, now_ms)
+        recent = (bought if len(bought) else interactions).between(
+            now_ms - self.days * DAY_MS, now_ms
+        )
         pairs = np.unique(np.stack((recent.item, recent.user)), axis=1)
         return np.bincount(pairs[0], minlength=len(interactions.items))
 

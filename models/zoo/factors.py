@@ -100,9 +100,7 @@ class ALS:
         }  # fmt: skip
 
     @classmethod
-    def restore(
-        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """From saved item factors."""
         made = cls(**parameters)
         made._learned(arrays["items"])

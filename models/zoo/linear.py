@@ -52,7 +52,9 @@ class EASE:
         if not len(known):
             raise NotEnoughData("ease: no interactions to learn from")
         if size > EASE_ITEMS_MAX:
-            raise TooManyItems(f"ease: {size:,} items; at most {EASE_ITEMS_MAX:,} fit, use als instead")
+            raise TooManyItems(
+                f"ease: {size:,} items; at most {EASE_ITEMS_MAX:,} fit, use als instead"
+            )
         matrix = known.matrix(now_ms, self.half_life_days)
         gram = np.asarray((matrix.T @ matrix).todense(), dtype=np.float64)
         gram[np.diag_indices(size)] += self.regularization
@@ -95,9 +97,7 @@ class EASE:
         return {"regularization": self.regularization, "half_life_days": self.half_life_days}
 
     @classmethod
-    def restore(
-        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """From a saved B."""
         made = cls(**parameters)
         made._weights = arrays["weights"]
@@ -111,7 +111,11 @@ class ItemKNN:
     personal: ClassVar[bool] = True
 
     def __init__(
-        self, neighbours: int = 100, k1: float = 1.2, b: float = 0.75, half_life_days: float | None = 180
+        self,
+        neighbours: int = 100,
+        k1: float = 1.2,
+        b: float = 0.75,
+        half_life_days: float | None = 180,
     ) -> None:
         self.neighbours, self.k1, self.b = neighbours, k1, b
         self.half_life_days = half_life_days
@@ -159,9 +163,7 @@ class ItemKNN:
         }  # fmt: skip
 
     @classmethod
-    def restore(
-        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """From a saved likeness matrix."""
         made = cls(**parameters)
         size = len(arrays["indptr"]) - 1

@@ -45,9 +45,7 @@ class Personal:
         return {}
 
     @classmethod
-    def restore(
-        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """From what was saved."""
         made = cls(**parameters)
         made._size = int(arrays["size"][0])
@@ -114,9 +112,7 @@ class BuyAgain(Personal):
         return {"half_life_days": self.half_life_days}
 
     @classmethod
-    def restore(
-        cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
-    ) -> Self:
+    def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """From a saved demand."""
         made = super().restore(parameters, arrays)
         made._demand = arrays["demand"]

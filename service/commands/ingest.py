@@ -18,9 +18,7 @@ from service.workspace import Workspace, pass_workspace
 )
 @json_option
 @pass_workspace
-def ingest(
-    workspace: Workspace, files: tuple[str, ...], source_name: str, as_json: bool
-) -> None:
+def ingest(workspace: Workspace, files: tuple[str, ...], source_name: str, as_json: bool) -> None:
     """Load JSON lines (plain or gzip): paths, folders, globs, s3:// and other URLs, or - for standard input.
 
     A file that was loaded is skipped, one that was left in the middle goes on from there, and no event

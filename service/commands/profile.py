@@ -9,7 +9,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from profiles.facts import CANONICAL, Kind
-from profiles.profile import Member, Profile
+from profiles.profile import Member
 from service.commands.lookups import lookup_options, wanted
 from service.output import amount, console, json_option, print_json, table, when
 from service.workspace import Workspace, pass_workspace

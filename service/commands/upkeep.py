@@ -1,6 +1,5 @@
 """`onefold verify`, `onefold deadletters` and `onefold catalog`: keeping what is stored in order."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

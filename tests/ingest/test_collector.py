@@ -27,6 +27,8 @@ from tests.ingest.http_client import (
     serving,
 )
 
+NO_IDS = "request neither has anonymousId nor userId"
+NO_EVENT = "event is not a valid rudder event"
 PAGE = {"type": "page", "anonymousId": "a1", "messageId": "m1"}
 
 
@@ -106,7 +108,8 @@ def test_a_pixel_is_an_event(client: Client, taken: Recording) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "writeKey=no", "writeKey=web-key", "writeKey=web-key&a.b=1&a=2&a.b.c=3", "&".join("a=1" for _ in range(999))]
+    "query",
+    ["", "writeKey=no", "writeKey=web-key", "writeKey=web-key&a.b=1&a=2&a.b.c=3", "&".join(["a=1"] * 999)],
 )  # fmt: skip
 def test_a_pixel_is_an_image_even_if_the_event_is_none(
     client: Client, taken: Recording, query: str
@@ -225,14 +228,15 @@ def test_a_laptop_may_take_any_key(taken: Recording) -> None:
     ("body", "words", "reason"),
     [
         (b"{", "invalid json", "invalid_json"),
-        (b"\xff\xfe{}", "event is not a valid rudder event: byte 0 is not valid UTF-8", "not_utf8"),
-        (b"[]", "event is not a valid rudder event", "not_an_object"),
-        (b"{}", "request neither has anonymousId nor userId", "no_identifier"),
-        (b'{"userId":" ","anonymousId":null}', "request neither has anonymousId nor userId", "no_identifier"),
-        (b'{"userId":["u"]}', "event is not a valid rudder event: userId is neither a text nor a number", "wrong_type"),
-        (b'{"userId":"u","x":' + b"[" * 100_000, "event is not a valid rudder event: nested deeper than 64 levels", "too_deep"),
+        (b"\xff\xfe{}", f"{NO_EVENT}: byte 0 is not valid UTF-8", "not_utf8"),
+        (b"[]", NO_EVENT, "not_an_object"),
+        (b"{}", NO_IDS, "no_identifier"),
+        (b'{"userId":" ","anonymousId":null}', NO_IDS, "no_identifier"),
+        (b'{"userId":["u"]}', f"{NO_EVENT}: userId is neither a text nor a number", "wrong_type"),
+        (b'{"userId":"u","x":' + b"[" * 100_000, f"{NO_EVENT}: nested deeper than 64 levels", "too_deep"),
         (b"{" + b",".join(b'"k%d":1' % n for n in range(50_000)) + b"}", None, "too_large"),
-        (b"{" + b",".join(b'"%d":1' % n for n in range(50_000)) + b"}", "event is not a valid rudder event: more than 2000 keys", "too_many_keys"),
+        (b"{" + b",".join(b'"%d":1' % n for n in range(50_000)) + b"}",
+         f"{NO_EVENT}: more than 2000 keys", "too_many_keys"),
     ],
     ids=["broken", "not utf-8", "list", "empty", "no ids", "wrong type", "deep", "large", "keys"],
 )  # fmt: skip
@@ -262,9 +266,9 @@ def test_an_empty_body_and_an_empty_batch_are_told(client: Client, taken: Record
     ("body", "words", "reason"),
     [
         (b'{"batch":[{"type":"page","userId":"u"},', "invalid json", "invalid_json"),
-        (b'{"batch":{}}', "event is not a valid rudder event", "not_an_object"),
-        (b"[1]", "event is not a valid rudder event", "not_an_object"),
-        (b'{"batch":' + b"[" * 200_000, "event is not a valid rudder event: the batch is nested too deeply", "too_deep"),
+        (b'{"batch":{}}', NO_EVENT, "not_an_object"),
+        (b"[1]", NO_EVENT, "not_an_object"),
+        (b'{"batch":' + b"[" * 200_000, f"{NO_EVENT}: the batch is nested too deeply", "too_deep"),
     ],
 )  # fmt: skip
 def test_what_is_no_batch_is_kept_too(
@@ -281,7 +285,8 @@ def test_good_events_of_a_batch_are_taken_and_bad_ones_kept(
     bad = [
         b"1", b"null", b"{}", b'{"type":"dance","userId":"u"}', b'{"userId":"u"}',
         b'{"type":"track","userId":"u"}', b'{"type":"page","userId":{}}',
-        b'{"type":"page","userId":"u","x":"\xff"}', b'{"type":"page","userId":"u","x":' + b"[" * 70 + b"]" * 70 + b"}",
+        b'{"type":"page","userId":"u","x":"\xff"}',
+        b'{"type":"page","userId":"u","x":' + b"[" * 70 + b"]" * 70 + b"}",
     ]  # fmt: skip
     good = json.dumps(PAGE).encode()
     body = b'{"batch":[' + b",".join([good, *bad, good]) + b"]}"
@@ -301,7 +306,7 @@ def test_a_batch_of_only_bad_events_says_what_is_wrong_with_the_first(
     reply = client.post(
         "/v1/batch", {"batch": [{"type": "page"}, {"type": "dance", "userId": "u"}]}
     )
-    assert (reply.status, reply.text) == (400, "request neither has anonymousId nor userId")
+    assert (reply.status, reply.text) == (400, NO_IDS)
     assert len(taken.refused) == 2
 
 
@@ -361,8 +366,8 @@ def test_deflate_and_several_gzip_members_are_read(client: Client, taken: Record
 
 
 def test_a_gzip_bomb_is_refused_at_once(client: Client, taken: Recording) -> None:
-    body = bomb(200_000_000)
-    assert len(body) < 250_000
+    body = bomb(50_000_000)
+    assert len(body) < 60_000
     began = time.perf_counter()
     reply = client.post("/v1/page", body, Content_Encoding="gzip")
     assert (reply.status, reply.text) == (413, "request size exceeds max limit")
@@ -464,7 +469,7 @@ def test_room_is_given_back(taken: Recording) -> None:
     with serving(Collector(KEYS, taken, lambda: NOW, in_flight=room)) as client:
         client.post("/v1/page", PAGE)
         client.post("/v1/page", b"{")
-        client.post("/v1/page", bomb(10_000_000))
+        client.post("/v1/page", bomb(5_000_000))
     assert (room.requests, room.bytes) == (0, 0)
 
 

@@ -1,6 +1,6 @@
 """A real server on a free port over a real store, and real client stubs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,7 +14,7 @@ from service.pb.onefold.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from service.pb.onefold.v1.identity_service_pb2_grpc import IdentityServiceStub
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.pb.onefold.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
-from service.rpc.recommending import Answered, Asked, Item
+from service.rpc.recommending import Answered, Asked, Item, Recommending
 from service.rpc.server import RpcServer, Served
 from tests.workspace import NOON, Workspace
 
@@ -52,7 +52,12 @@ class RecentItems:
 class Api:
     """A served workspace and its clients."""
 
-    def __init__(self, folder: Path, options: GrpcConfig | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: GrpcConfig | None = None,
+        recommending: Callable[[Workspace], Recommending] | None = None,
+    ) -> None:
         self.shop = Workspace(folder)
         self.models = RecentItems()
         self.now_ms = NOON
@@ -61,7 +66,7 @@ class Api:
             keys=self.shop.keys,
             rules=self.shop.rules,
             reader=self.shop.reader,
-            recommending=self.models,
+            recommending=recommending(self.shop) if recommending else self.models,
             now_ms=lambda: self.now_ms,
         )
         self.server = RpcServer(self.served, options or GrpcConfig(port=0, grace_s=0.2)).start()

@@ -1,0 +1,257 @@
+"""`onefold train`, `evaluate` and `models`: what data scientists type."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group, RenderableType
+
+from models import data
+from models.artefact import Manifest
+from models.errors import PromotionRefused
+from models.evaluation import K, Leaderboard, Progress, leaderboard
+from models.interactions import Interactions
+from models.registry import ALIASES, NoSuchModel
+from models.train import train as train_models
+from service.output import (
+    console,
+    errors,
+    json_option,
+    print_json,
+    show,
+    steps_progress,
+    table,
+    when,
+)
+from service.workspace import Workspace, pass_workspace
+
+BAR_CELLS = 24
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    with steps_progress() as bar:
+        task = bar.add_task("reading events", total=None)
+
+        def step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield step
+
+
+def load_interactions(workspace: Workspace) -> Interactions:
+    """What everybody did with items, from the store."""
+    return data.interactions(workspace.store, workspace.config.identity)
+
+
+@click.command("train")
+@click.option("--test-days", default=30, show_default=True, help="Newest days to judge models on.")
+@click.option("--promote/--no-promote", default=True, help="Promote it if no baseline beats it.")
+@json_option
+@pass_workspace
+def train(workspace: Workspace, test_days: int, promote: bool, as_json: bool) -> None:
+    """Tune, judge and train every model, store the result, and promote it if it deserves it."""
+    with _progress() as progress:
+        manifest = train_models(
+            load_interactions(workspace), workspace.registry, workspace.now_ms(),
+            test_days=test_days, progress=progress,
+        )  # fmt: skip
+    promoted = False
+    if promote and not manifest.refusal:
+        workspace.registry.promote(manifest.version)
+        promoted = True
+    if as_json:
+        print_json({"manifest": manifest, "promoted": promoted})
+        return
+    if manifest.leaderboard is not None:
+        console.print(render_board(manifest.leaderboard))
+    console.print(
+        f"version {manifest.version}: {manifest.champion} for {manifest.people:,} people and "
+        f"{manifest.items:,} items, {manifest.interactions:,} interactions"
+    )
+    if promoted:
+        console.print("promoted: the service answers with it within seconds")
+    elif manifest.refusal:
+        console.print(f"[yellow]not promoted[/]: {manifest.refusal}")
+
+
+@click.command("evaluate")
+@click.option("--data", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Judge on a CSV or Parquet file instead of the store.")  # fmt: skip
+@click.option("--user-column", default="user", show_default=True)
+@click.option("--item-column", default="item", show_default=True)
+@click.option("--time-column", default="time_ms", show_default=True)
+@click.option("--test-days", default=30, show_default=True, help="Newest days to judge models on.")
+@json_option
+@pass_workspace
+def evaluate(
+    workspace: Workspace, file: Path | None, user_column: str, item_column: str, time_column: str,
+    test_days: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Print the leaderboard: every model on the newest days, with intervals, and the verdict."""
+    with _progress() as progress:
+        known = (
+            load_interactions(workspace)
+            if file is None
+            else _from_file(file, user_column, item_column, time_column)
+        )
+        board = leaderboard(known, test_days=test_days, progress=progress)
+    show(board, as_json, render_board)
+
+
+def _from_file(file: Path, user: str, item: str, time: str) -> Interactions:
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise click.ClickException(
+            "--data needs pandas: pip install 'onefold[notebook]'"
+        ) from error
+    try:
+        frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(f"{file}: {error}") from error
+    for column in (user, item, time):
+        if column not in frame.columns:
+            known = ", ".join(map(str, frame.columns))
+            raise click.ClickException(f"{file}: no column {column!r}; it has {known}")
+    if frame[time].dtype.kind not in "Mif":
+        try:
+            frame[time] = pd.to_datetime(frame[time])
+        except (ValueError, TypeError) as error:
+            raise click.ClickException(f"{file}: {time}: {error}") from error
+    return Interactions.from_table(frame.dropna(subset=[user, item, time]), user, item, time)
+
+
+def render_board(board: Leaderboard) -> RenderableType:
+    """The leaderboard for people: a bar for each model's quality on new items."""
+    most = max((row.scores["novel"].ndcg for row in board.rows), default=0) or 1
+    rows = []
+    for row in board.rows:
+        every, novel = row.scores["all"], row.scores["novel"]
+        bar = "█" * round(BAR_CELLS * novel.ndcg / most)
+        rows.append(
+            (
+                row.model,
+                f"{every.ndcg:.3f} [{every.low:.3f}, {every.high:.3f}]",
+                f"{novel.ndcg:.3f} [{novel.low:.3f}, {novel.high:.3f}]",
+                bar,
+                f"{row.coverage:.0%}",
+            )
+        )
+    head = (
+        f"{board.people:,} people who bought from {when(board.test_start_ms)} to "
+        f"{when(board.test_end_ms)}; {board.repeat_share:.0%} of it they had bought before; "
+        f"{board.cold_people:,} new people are left out"
+    )
+    refusal = board.refusal(board.best.model)
+    best = board.best
+    verdict = refusal or f"{best.model} beats every baseline on items that are new to a person"
+    return Group(
+        head,
+        table(["model", f"nDCG@{K} all", f"nDCG@{K} new items", "", "coverage"], rows),
+        verdict,
+    )
+
+
+@click.group("models")
+def models() -> None:
+    """Trained models: list, promote, roll back."""
+
+
+@models.command("list")
+@json_option
+@pass_workspace
+def list_models(workspace: Workspace, as_json: bool) -> None:
+    """List versions, newest first, and which of them answers."""
+    versions = workspace.registry.versions()
+    aliases = _aliases(workspace)
+    if as_json:
+        print_json({"aliases": aliases, "versions": [_summary(manifest) for manifest in versions]})
+        return
+    if not versions:
+        console.print("no models; `onefold train` makes one")
+        return
+    console.print(
+        table(
+            [
+                "version",
+                "alias",
+                "model",
+                "trained",
+                "interactions",
+                "new items",
+                "may be promoted",
+            ],
+            [
+                (
+                    manifest.version,
+                    ", ".join(name for name, at in aliases.items() if at == manifest.version),
+                    manifest.champion,
+                    when(manifest.trained_ms),
+                    manifest.interactions,
+                    f"{manifest.leaderboard.best.scores['novel'].ndcg:.3f}"
+                    if manifest.leaderboard
+                    else "",
+                    manifest.refusal or "yes",
+                )
+                for manifest in versions
+            ],
+        )
+    )
+
+
+@models.command("promote")
+@click.argument("version", default="candidate")
+@click.option(
+    "--force", metavar="REASON", help="Promote it though a baseline beats it, and say why."
+)
+@json_option
+@pass_workspace
+def promote(workspace: Workspace, version: str, force: str | None, as_json: bool) -> None:
+    """Make a version (default: the candidate) the champion."""
+    try:
+        manifest = workspace.registry.promote(version, force=force or "")
+    except PromotionRefused as error:
+        errors.print(f"refused: {error}", markup=False)
+        errors.print('`--force "reason"` promotes it all the same', markup=False)
+        raise SystemExit(1) from None
+    _moved(manifest, as_json)
+
+
+@models.command("rollback")
+@json_option
+@pass_workspace
+def rollback(workspace: Workspace, as_json: bool) -> None:
+    """Make the former champion champion again."""
+    _moved(workspace.registry.roll_back(), as_json)
+
+
+def _moved(manifest: Manifest, as_json: bool) -> None:
+    if as_json:
+        print_json(_summary(manifest))
+    else:
+        console.print(f"champion is {manifest.version} ({manifest.champion}) now")
+
+
+def _aliases(workspace: Workspace) -> dict[str, str]:
+    found = {}
+    for name in ALIASES:
+        try:
+            found[name] = workspace.registry.resolve(name)
+        except NoSuchModel:
+            continue
+    return found
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "version": manifest.version,
+        "champion": manifest.champion,
+        "trained_ms": manifest.trained_ms,
+        "interactions": manifest.interactions,
+        "people": manifest.people,
+        "items": manifest.items,
+        "refusal": manifest.refusal,
+    }

@@ -1,0 +1,65 @@
+"""`onefold recommend`: what the service would answer."""
+
+from typing import Any
+
+import click
+
+from profiles.profile import history
+from service.commands.lookups import lookup_options, wanted
+from service.output import console, json_option, print_json, table
+from service.recommending import ChampionRecommending
+from service.rpc.recommending import Asked, Conditions, Surface
+from service.workspace import Workspace, pass_workspace
+
+
+@click.command("recommend")
+@lookup_options
+@click.option("--surface", default="FOR_YOU", show_default=True,
+              type=click.Choice([each.value for each in Surface], case_sensitive=False))  # fmt: skip
+@click.option("--item", "items", multiple=True, help="Context items, for SIMILAR_ITEMS.")
+@click.option("--limit", default=10, show_default=True)
+@click.option("--exclude-bought", is_flag=True, help="Leave out what the person bought.")
+@click.option("--in-stock", is_flag=True, help="Only items in stock.")
+@json_option
+@pass_workspace
+def recommend(
+    workspace: Workspace, surface: str, items: tuple[str, ...], limit: int, exclude_bought: bool,
+    in_stock: bool, as_json: bool, **identifiers: Any,
+) -> None:  # fmt: skip
+    """Recommend items to a person, or to nobody in particular."""
+    named = any(identifiers.values())
+    now_ms = workspace.now_ms()
+    found = workspace.reader.get(wanted(identifiers), now_ms) if named else None
+    recommending = ChampionRecommending(
+        workspace.registry, workspace.store.catalog, workspace.config.models.refresh_s, _fail
+    )
+    answered = recommending.recommend(
+        Asked(
+            surface=Surface(surface.upper()),
+            history=history(found.profile) if found else (),
+            context_items=items,
+            exclude_bought=exclude_bought,
+            conditions=Conditions(in_stock_only=True) if in_stock else None,
+            limit=limit,
+            now_ms=now_ms,
+        )
+    )
+    if as_json:
+        print_json(answered)
+        return
+    if named and found is None:
+        console.print("nobody is known by that: what follows is for everybody")
+    names = workspace.store.catalog.get([item.id for item in answered.items])
+    rows = [
+        (n, item.id, names[item.id].name if item.id in names else "", item.text)
+        for n, item in enumerate(answered.items, start=1)
+    ]
+    console.print(table(["", "item", "name", "why"], rows) if rows else "no items")
+    model = f"{answered.model} {answered.version}".strip() or "no model"
+    console.print(
+        f"[dim]{model}{'; fallback: ' + answered.fallback if answered.fallback else ''}[/]"
+    )
+
+
+def _fail(error: Exception) -> None:
+    raise error
