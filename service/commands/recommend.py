@@ -7,8 +7,8 @@ import click
 from profiles.profile import history
 from service.commands.lookups import lookup_options, wanted
 from service.output import console, json_option, print_json, table
-from service.recommending import ChampionRecommending
 from service.rpc.recommending import Asked, Conditions, Surface
+from service.rpc.served_models import ServedModels
 from service.workspace import Workspace, pass_workspace
 
 
@@ -30,8 +30,8 @@ def recommend(
     named = any(identifiers.values())
     now_ms = workspace.now_ms()
     found = workspace.reader.get(wanted(identifiers), now_ms) if named else None
-    recommending = ChampionRecommending(
-        workspace.registry, workspace.store.catalog, workspace.config.models.refresh_s, _fail
+    recommending = ServedModels(
+        workspace.registry, workspace.store.catalog, workspace.config.models.refresh_s
     )
     answered = recommending.recommend(
         Asked(
@@ -59,7 +59,3 @@ def recommend(
     console.print(
         f"[dim]{model}{'; fallback: ' + answered.fallback if answered.fallback else ''}[/]"
     )
-
-
-def _fail(error: Exception) -> None:
-    raise error

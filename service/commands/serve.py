@@ -11,9 +11,8 @@ from ingest.deadletters import Refused
 from ingest.http.keys import WriteKeys
 from ingest.http.serve import CollectorServer
 from ingest.intake import Intake
-from models.errors import ModelError
 from service.output import errors
-from service.recommending import ChampionRecommending
+from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
 from service.workspace import Workspace, pass_workspace
 
@@ -25,8 +24,8 @@ class Running:
         self._workspace = workspace
         config = workspace.config
         self._ready = True
-        self.recommending = ChampionRecommending(
-            workspace.registry, workspace.store.catalog, config.models.refresh_s, _tell
+        recommending = ServedModels(
+            workspace.registry, workspace.store.catalog, config.models.refresh_s
         )
         self.rpc = RpcServer(
             Served(
@@ -34,7 +33,7 @@ class Running:
                 keys=workspace.keys,
                 rules=config.identity,
                 reader=workspace.reader,
-                recommending=self.recommending,
+                recommending=recommending,
                 now_ms=workspace.now_ms,
             ),
             config.grpc,
@@ -63,10 +62,6 @@ class Running:
         self._ready = False
         self.collector.stop()
         self.rpc.stop()
-
-
-def _tell(error: ModelError) -> None:
-    errors.print(f"onefold: the promoted model cannot be used: {error}", markup=False)
 
 
 @click.command("serve")

@@ -43,8 +43,8 @@ SERVICES: Final = (
     "onefold.v1.RecommendationService",
     "onefold.v1.CatalogService",
 )
-QUEUE_FACTOR: Final = 8
-"""Calls taken for each worker before more are refused with RESOURCE_EXHAUSTED: 8 × 1 ms of waiting."""
+WAITING_MAX: Final = 64
+"""Calls that wait for a worker before more are refused with RESOURCE_EXHAUSTED: 64 × 1 ms of one core."""
 SPARE_WORKERS: Final = 2
 """Workers on top, so that health and reflection answer while the others are busy."""
 CONNECTION_AGE_MS_MAX: Final = 30 * 60_000
@@ -76,7 +76,7 @@ class RpcServer:
         self._server = grpc.server(
             self._pool,
             options=_channel_options(self.options),
-            maximum_concurrent_rpcs=self.options.workers * (1 + QUEUE_FACTOR),
+            maximum_concurrent_rpcs=self.options.workers + WAITING_MAX,
         )
         self._health = health.HealthServicer(
             experimental_non_blocking=True, experimental_thread_pool=self._pool

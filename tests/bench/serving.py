@@ -28,7 +28,7 @@ from service.pb.onefold.v1 import common_pb2, profile_service_pb2, recommendatio
 from service.rpc.server import RpcServer, Served
 from simulator.shop import Shop
 from tests.bench.report import goal, machine
-from tests.bench.serving_models import trained
+from tests.bench.serving_models import served_models, train_models
 from tests.workspace import NOON, Workspace
 
 GET: Final = "/onefold.v1.ProfileService/GetProfile"
@@ -57,6 +57,7 @@ def seed(folder: Path, people: int) -> list[str]:
     named = sorted({i.value for i in shop.identifiers() if i.type == "user_id"})
     users = [user for user in named if world.find(user_id=user)]
     print(f"store: {world.store.timeline.count():,} events, {len(users):,} user ids")
+    print(f"champion: {train_models(world, folder)}")
     world.close()
     return users
 
@@ -86,7 +87,7 @@ def serve(folder: Path) -> None:
     world = Workspace(folder)
     served = Served(
         store=world.store, keys=world.keys, rules=world.rules, reader=world.reader,
-        recommending=trained(world), now_ms=lambda: NOON,
+        recommending=served_models(world, folder), now_ms=lambda: NOON,
     )  # fmt: skip
     with RpcServer(served, OPTIONS) as server:
         print(server.port, flush=True)
@@ -118,7 +119,9 @@ def echo(path: Path) -> None:
 def child(*arguments: str) -> Iterator[tuple[int, psutil.Process]]:
     """A server in a process of its own: its port, and the process."""
     command = [sys.executable, "-m", "tests.bench.serving", *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as made:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as made:
         assert made.stdin
         assert made.stdout
         try:
@@ -176,7 +179,9 @@ def collect(port: int, requests: Mapping[str, Sequence[bytes]]) -> Replies:
 
 def report(runs: Mapping[tuple[str, int], Sequence[Run]]) -> None:
     """The table, and a line per goal."""
-    print(f"{'method':<34}{'in flight':>10}{'CPU us':>9}{'min-max':>12}{'QPS':>8}{'p50 ms':>9}{'p99 ms':>9}")
+    print(
+        f"{'method':<34}{'in flight':>10}{'CPU us':>9}{'min-max':>12}{'QPS':>8}{'p50 ms':>9}{'p99 ms':>9}"
+    )
     cpu: dict[tuple[str, int], float] = {}
     for (method, flight), each in runs.items():
         costs = [run.cpu_s / run.requests * 1e6 for run in each]
@@ -191,7 +196,14 @@ def report(runs: Mapping[tuple[str, int], Sequence[Run]]) -> None:
     for method, (name, limit) in GOALS.items():
         for flight in IN_FLIGHT:
             ratio = cpu[ECHO_OF[method], flight] / cpu[method, flight]
-            print(goal(f"{name}, {flight} in flight (requests per server CPU second)", ratio, ">=", limit))
+            print(
+                goal(
+                    f"{name}, {flight} in flight (requests per server CPU second)",
+                    ratio,
+                    ">=",
+                    limit,
+                )
+            )
 
 
 def main() -> None:
@@ -219,7 +231,9 @@ def main() -> None:
             known.write_bytes(msgspec.msgpack.encode(replies))
             for method, each in replies.items():
                 sizes = sorted(map(len, each.values()))
-                print(f"{method}: replies of {sizes[0]:,} to {sizes[-1]:,} bytes, median {median(sizes):,.0f}")
+                print(
+                    f"{method}: replies of {sizes[0]:,} to {sizes[-1]:,} bytes, median {median(sizes):,.0f}"
+                )
             with child("--echo", str(known)) as (echo_port, echo_process):
                 runs: dict[tuple[str, int], list[Run]] = {}
                 for _ in range(options.rounds):

@@ -130,6 +130,10 @@ def test_a_clock_that_runs_ahead_still_tells_the_newest() -> None:
     assert present_owner(left, lambda node: node, NOON, RULES) is None
 
 
+def only(people: set[Node], why: Why, else_why: Why) -> Owned:
+    return Owned(next(iter(people)), why) if len(people) == 1 else Owned(None, else_why)
+
+
 def said_plainly(start: int, end: int, uses: list[Use], rules: Rules) -> Owned:
     """The same rules, read off the uses one by one."""
     people = [each for each in uses if each.person]
@@ -141,7 +145,7 @@ def said_plainly(start: int, end: int, uses: list[Use], rules: Rules) -> Owned:
     until = end + rules.login_after_visit_min * MINUTE
     within = {each.person for each in people if each.first_ms <= until and each.last_ms >= start}
     if within:
-        return Owned(*within, Why.LOGIN) if len(within) == 1 else Owned(None, Why.SEVERAL)
+        return only(within, Why.LOGIN, Why.SEVERAL)
     past = [each for each in people if each.last_ms < start]
     future = [each for each in people if each.first_ms > end]
     last = max(past, key=lambda each: (each.last_ms, each.first_ms, each.person), default=None)
@@ -149,16 +153,15 @@ def said_plainly(start: int, end: int, uses: list[Use], rules: Rules) -> Owned:
     before = {each.person for each in past if last and each.last_ms >= last.first_ms}
     after = {each.person for each in future if first and each.first_ms <= first.last_ms}
     if last is None:
-        return Owned(*after, Why.BEFORE_FIRST) if len(after) == 1 else Owned(None, Why.SEVERAL)
+        return only(after, Why.BEFORE_FIRST, Why.SEVERAL)
     if any(last.last_ms <= out <= start for out in outs):
         return Owned(None, Why.LOGGED_OUT)
     if first is None:
         if len(before) > 1:
             return Owned(None, Why.SEVERAL)
         idle = start - last.last_ms > rules.owner_idle_max_days * DAY
-        return Owned(None, Why.IDLE) if idle else Owned(*before, Why.AFTER_LAST)
-    both = before | after
-    return Owned(*both, Why.BETWEEN) if len(both) == 1 else Owned(None, Why.BETWEEN_PEOPLE)
+        return Owned(None, Why.IDLE) if idle else only(before, Why.AFTER_LAST, Why.SEVERAL)
+    return only(before | after, Why.BETWEEN, Why.BETWEEN_PEOPLE)
 
 
 @st.composite

@@ -17,7 +17,7 @@ from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.rpc.errors import CallCancelled, DeadlinePassed
 from service.rpc.guard import Deadline, Handler, guarded
 from service.rpc.recommending import Answered, Asked
-from service.rpc.server import SERVICES, PortTaken, RpcServer
+from service.rpc.server import SERVICES, WAITING_MAX, PortTaken, RpcServer
 from storage.errors import StoreUnavailable
 from tests.service.conftest import TIMEOUT_S, Api, who
 from tests.service.refusals import refused
@@ -220,16 +220,16 @@ def test_calls_over_the_load_are_refused_at_once(tmp_path: Path) -> None:
                 recommendation_pb.RecommendRequest(surface=recommendation_pb.SURFACE_FOR_YOU),
                 timeout=TIMEOUT_S,
             )
-            for _ in range(30)
+            for _ in range(100)
         ]
         wait_until = time.monotonic() + TIMEOUT_S
-        while sum(call.done() for call in calls) < 21 and time.monotonic() < wait_until:
+        while sum(call.done() for call in calls) < 35 and time.monotonic() < wait_until:
             time.sleep(0.01)
         models.go_on.set()
         codes = [call.code() for call in calls]
 
-        assert codes.count(grpc.StatusCode.OK) == 9
-        assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 21
+        assert codes.count(grpc.StatusCode.OK) == 1 + WAITING_MAX
+        assert codes.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 99 - WAITING_MAX
 
 
 def test_a_full_disk_is_said_to_be_temporary(api: Api) -> None:

@@ -1,0 +1,162 @@
+"""`onefold doctor`: what works here, what is missing, and what to do about it."""
+
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from service.output import console, json_option, print_json, table, when
+from service.workspace import Workspace, pass_workspace
+from storage.errors import StoreError
+
+PYTHON_MIN: Final = (3, 11)
+FREE_BYTES_MIN: Final = 1 << 30
+OLD_MODEL_MS: Final = 30 * 86_400_000
+OK, NOTE, BAD = "ok", "note", "problem"
+
+_EXTRAS: Final = {
+    # module: (what it is for, how to install it)
+    "s3fs": ("onefold ingest s3://…", "pip install 'onefold[s3]'"),
+    "pandas": ("onefold evaluate --data, notebooks", "pip install 'onefold[notebook]'"),
+    "cassandra": (
+        "the distributed store (not served by this version yet)",
+        "pip install 'onefold[cassandra]'",
+    ),
+}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    about: str
+    state: str
+    found: str
+    todo: str = ""
+
+
+@click.command("doctor")
+@json_option
+@pass_workspace
+def doctor(workspace: Workspace, as_json: bool) -> None:
+    """Check the machine, the configuration, the store and the models. Exit status 1: a problem."""
+    findings = [*_machine(), *_ports(workspace), *_store(workspace), *_models(workspace)]
+    if as_json:
+        print_json(findings)
+    else:
+        marks = {OK: "[green]ok[/]", NOTE: "[yellow]note[/]", BAD: "[red]problem[/]"}
+        console.print(
+            table(["", "about", "found", "what to do"],
+                  [(marks[f.state], f.about, f.found, f.todo) for f in findings])
+        )  # fmt: skip
+    if any(finding.state == BAD for finding in findings):
+        raise SystemExit(1)
+
+
+def _machine() -> Iterator[Finding]:
+    running = ".".join(map(str, sys.version_info[:3]))
+    old = sys.version_info < PYTHON_MIN
+    yield Finding("Python", BAD if old else OK, running, "install 3.11 or newer" if old else "")
+    for package in ("grpcio", "implicit", "numpy", "uvicorn"):
+        try:
+            yield Finding(package, OK, version(package))
+        except PackageNotFoundError:
+            yield Finding(package, BAD, "missing", "make setup")
+    for module, (purpose, install) in _EXTRAS.items():
+        if find_spec(module) is None:
+            yield Finding(module, NOTE, f"not installed: {purpose}", install)
+        else:
+            yield Finding(module, OK, purpose)
+
+
+def _ports(workspace: Workspace) -> Iterator[Finding]:
+    config = workspace.config
+    for about, host, port in (
+        ("gRPC port", config.grpc.host, config.grpc.port),
+        ("collector port", config.collector.host, config.collector.port),
+    ):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                yield Finding(about, OK, f"{host}:{port} is free")
+            except OSError as error:
+                yield Finding(
+                    about, NOTE, f"{host}:{port}: {error.strerror}",
+                    "is `onefold serve` running already? else choose another in onefold.yaml",
+                )  # fmt: skip
+
+
+def _store(workspace: Workspace) -> Iterator[Finding]:
+    path = workspace.store_path
+    folder = next(parent for parent in (path.parent, *path.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    short = free < FREE_BYTES_MIN
+    yield Finding(
+        "disk", BAD if short else OK, f"{free / 1e9:,.0f} GB free at {folder}",
+        "free some space: a million events take about 2 GB" if short else "",
+    )  # fmt: skip
+    if not os.access(folder, os.W_OK):
+        yield Finding("store", BAD, f"{folder} cannot be written", "choose another with --data")
+        return
+    if not path.exists():
+        yield Finding(
+            "store", NOTE, f"{path} is not there yet", "onefold ingest FILES… or onefold demo"
+        )
+        return
+    try:
+        store = workspace.store
+        events, parts = store.timeline.count(), store.parts.count()
+        clusters, refusals = store.people.counts()
+        letters = sum(store.dead_letters.counts().values())
+        items = store.catalog.count()
+    except StoreError as error:
+        yield Finding("store", BAD, str(error), "restore the file and its keys from a backup")
+        return
+    yield Finding("store", OK, f"{events:,} events under {parts:,} identifiers, in {path}")
+    yield from _keys(workspace.keys_path)
+    yield Finding("people", OK, f"{clusters:,} of two identifiers or more")
+    yield Finding(
+        "conflicts", NOTE if refusals else OK, f"{refusals:,} links were not joined",
+        "onefold identity conflicts" if refusals else "",
+    )  # fmt: skip
+    yield Finding(
+        "dead letters", NOTE if letters else OK, f"{letters:,} messages were refused",
+        "onefold deadletters list" if letters else "",
+    )  # fmt: skip
+    yield Finding(
+        "catalogue", OK if items else NOTE, f"{items:,} items",
+        "" if items else "onefold catalog import FILE: names, prices and stock for recommendations",
+    )  # fmt: skip
+
+
+def _keys(path: Path) -> Iterator[Finding]:
+    open_to_all = path.stat().st_mode & 0o077
+    yield Finding(
+        "keys", BAD if open_to_all else OK, f"{path}" + (" can be read by others" if open_to_all else ""),
+        f"chmod 600 {path}" if open_to_all else "",
+    )  # fmt: skip
+
+
+def _models(workspace: Workspace) -> Iterator[Finding]:
+    versions = workspace.registry.versions()
+    if not versions:
+        yield Finding("models", NOTE, "none is trained", "onefold train")
+        return
+    newest = versions[0]
+    old = workspace.now_ms() - newest.trained_ms > OLD_MODEL_MS
+    yield Finding(
+        "models", NOTE if old else OK, f"{len(versions):,}; the newest was trained {when(newest.trained_ms)}",
+        "onefold train" if old else "",
+    )  # fmt: skip
+    if workspace.registry.alias_stamp("champion") == (0, 0):
+        yield Finding(
+            "champion", NOTE, newest.refusal or "none is promoted", "onefold models promote"
+        )
