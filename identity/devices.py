@@ -45,7 +45,7 @@ class Owned(msgspec.Struct, frozen=True):
 class _History:
     """A device's uses by today's people, in order of time. A use spans at most an hour."""
 
-    __slots__ = ("_by_first", "_by_last", "_firsts", "_lasts", "_logouts", "newest_ms", "people")
+    __slots__ = ("_by_first", "_by_last", "_firsts", "_lasts", "_logouts", "people")
 
     def __init__(self, uses: Iterable[Use], person_of: Callable[[Node], Node]) -> None:
         spans: list[Span] = []
@@ -55,15 +55,42 @@ class _History:
                 spans.append((use.first_ms, use.last_ms, person_of(use.person)))
             else:
                 logouts += (use.first_ms, use.last_ms)
-        spans.sort()
-        self._by_first = spans
-        self._firsts = [first for first, _, _ in spans]
-        self._by_last = sorted(spans, key=_last) if len(spans) > 1 else spans
-        self._lasts = [last for _, last, _ in self._by_last]
-        self._logouts = sorted(logouts)
         self.people = {person for _, _, person in spans}
-        self.newest_ms = max(self._lasts[-1:] + self._logouts[-1:], default=0)
+        if len(spans) > 1:
+            spans.sort()
+        self._by_first = self._by_last = spans
+        self._firsts = [first for first, _, _ in spans]
+        self._lasts = [last for _, last, _ in spans]
+        if len(self.people) > 1:
+            self._by_last = sorted(spans, key=_last)
+            self._lasts = [last for _, last, _ in self._by_last]
+        elif len(spans) > 1:
+            # One person's registers may overlap, of several identifiers; who is who does not matter then.
+            self._lasts.sort()
+        if logouts:
+            logouts.sort()
+        self._logouts = logouts
+
+    def newest_ms(self) -> int:
         """The last thing that is known of the device."""
+        return max(*self._lasts[-1:], *self._logouts[-1:], 0, 0)
+
+    def only(self, start_ms: int, end_ms: int, rules: Rules) -> Owned:
+        """Whose a visit is, on a device of one person: the same rules, with one answer or none."""
+        (person,) = self.people
+        until_ms = end_ms + rules.login_after_visit_min * MINUTE_MS
+        ended = bisect_left(self._lasts, start_ms)
+        if ended < len(self._lasts) and ended < bisect_right(self._firsts, until_ms):
+            # More uses began by then than had ended before the visit, so one lies in it.
+            return Owned(person, Why.LOGIN)
+        if not ended:
+            return _before_first(end_ms, (self._firsts[0], self.people), rules)
+        last_ms = self._lasts[ended - 1]
+        if self._logouts and self.logged_out(last_ms, start_ms):
+            return Owned(None, Why.LOGGED_OUT)
+        if ended < len(self._lasts):
+            return Owned(person, Why.BETWEEN)
+        return _after_last(start_ms, last_ms, self.people, rules)
 
     def during(self, start_ms: int, end_ms: int) -> set[Node]:
         """The people with a use in a time."""
@@ -122,11 +149,13 @@ def present_owner(
     if not history.people or len(history.people) > rules.owners_max:
         return None
     # A client's clock may have put the newest use after now; it is the newest all the same.
-    at_ms = max(now_ms, history.newest_ms + 1)
+    at_ms = max(now_ms, history.newest_ms() + 1)
     return _owner(at_ms, at_ms, history, rules).person
 
 
 def _owner(start_ms: int, end_ms: int, history: _History, rules: Rules) -> Owned:
+    if len(history.people) == 1:
+        return history.only(start_ms, end_ms, rules)
     within = history.during(start_ms, end_ms + rules.login_after_visit_min * MINUTE_MS)
     if within:
         return Owned(within.pop(), Why.LOGIN) if len(within) == 1 else Owned(None, Why.SEVERAL)

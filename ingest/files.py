@@ -5,31 +5,28 @@ above the date names the source.
 """
 
 import glob
+import os
 import re
 import sys
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 import fsspec
 import msgspec
-from isal import isal_zlib
 
 from identity.event import Event
 from ingest.decode import EVENT_BYTES_MAX, Refused, decode
 from ingest.errors import SourceError
+from ingest.lines import READ_ERRORS, read_lines
 from ingest.sources import Sources
 from storage.ports import StoredPosition
 
 BATCH_EVENTS: Final = 5_000
 """Events of one transaction in a bulk load: grouping reads and writes saves a tenth over 2,000."""
-BLOCK_BYTES: Final = 1 << 20
-"""Read at a time: igzip is three times as fast in blocks as by lines (facts/limits.md §1)."""
 STANDARD_INPUT: Final = "-"
 
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-_BOM: Final = b"\xef\xbb\xbf"
 _SUFFIXES: Final = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
 _RUDDER: Final = re.compile(r"rudder-logs/(?P<source>[^/]+)/\d[\d-]+\d/[^/]+$")
 
@@ -68,17 +65,26 @@ def find_files(patterns: Sequence[str]) -> list[FoundFile]:
 
 def _local(pattern: str) -> Iterator[FoundFile]:
     for name in sorted(glob.glob(pattern, recursive=True)) or [pattern]:
-        path = Path(name)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.name.endswith(_SUFFIXES))
-        else:
-            inside = [path] if path.exists() else []
-        for file in inside:
+        for file in _below(name) if os.path.isdir(name) else [name]:
             try:
-                about = file.stat()
+                about = Path(file).stat()
+            except FileNotFoundError:
+                continue
             except OSError as error:
                 raise SourceError(f"{file}: {error.strerror}") from error
-            yield FoundFile(str(file), about.st_size, f"{about.st_size}-{about.st_mtime_ns}")
+            yield FoundFile(file, about.st_size, f"{about.st_size}-{about.st_mtime_ns}")
+
+
+def _below(folder: str) -> list[str]:
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename}: {error.strerror}") from error
+
+    return sorted(
+        os.path.join(inside, name)
+        for inside, _, names in os.walk(folder, onerror=refuse)
+        for name in names
+        if name.endswith(_SUFFIXES)
+    )
 
 
 def _remote(pattern: str) -> Iterator[FoundFile]:
@@ -86,16 +92,19 @@ def _remote(pattern: str) -> Iterator[FoundFile]:
         system, path = fsspec.core.url_to_fs(pattern)
         names = system.glob(path) if "*" in path else system.find(path)
         for name in sorted(names):
-            if not name.endswith(_SUFFIXES):
-                continue
             about = system.info(name)
+            exact = name.strip("/") == path.strip("/")
+            if about.get("type") == "directory" or not (exact or name.endswith(_SUFFIXES)):
+                continue
             stamp = about.get("ETag") or about.get("LastModified") or about.get("mtime") or ""
             uri = system.unstrip_protocol(name)
             yield FoundFile(uri, about.get("size"), f"{about.get('size')}-{stamp}")
     except ImportError as error:
         raise SourceError(f"{pattern}: {error}; try pip install 'onefold[s3]'") from error
-    except OSError as error:
-        raise SourceError(f"{pattern}: {error.strerror or type(error).__name__}") from error
+    except Exception as error:
+        # Each object store's client has errors of its own.
+        why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise SourceError(f"{pattern}: {why}") from error
 
 
 def read_batches(
@@ -126,7 +135,8 @@ def read_batches(
 
     try:
         with _open(file.uri) as stream:
-            for lines, offset in _line_blocks(stream):
+            for lines, read in read_lines(stream, EVENT_BYTES_MAX):
+                offset = read  # for `batch`, too
                 for raw in lines:
                     line += 1
                     if line <= after_line or not raw or raw.isspace():
@@ -139,7 +149,7 @@ def read_batches(
                     if len(events) + len(refused) >= size:
                         yield batch(finished=False)
                         events, refused = [], []
-    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+    except READ_ERRORS as error:
         if events or refused:
             yield batch(finished=False)
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -151,59 +161,9 @@ def _at_line(refused: Refused, line: int) -> Refused:
     return msgspec.structs.replace(refused, detail=f"line {line}: {refused.detail}")
 
 
-def _open(uri: str) -> BinaryIO:
+def _open(uri: str) -> AbstractContextManager[BinaryIO]:
     if uri == STANDARD_INPUT:
-        return sys.stdin.buffer
+        return nullcontext(sys.stdin.buffer)
     if "://" in uri:
         return cast(BinaryIO, fsspec.open(uri, "rb").open())
-    return open(uri, "rb")  # noqa: SIM115 - the caller's `with` closes it
-
-
-def _line_blocks(stream: BinaryIO) -> Iterator[tuple[list[bytes], int]]:
-    """Runs of whole lines, and how many stored bytes were read for them.
-
-    A line beyond the limit is cut to one byte more than the limit, so that `decode` refuses it and
-    memory stays bounded.
-    """
-    rest = b""
-    skipping = False
-    offset = 0
-    first = True
-    for offset, block in _plain_blocks(stream):
-        if first:
-            block, first = block.removeprefix(_BOM), False  # noqa: PLW2901
-        lines = (rest + block).split(b"\n") if not skipping else block.split(b"\n")
-        if skipping:
-            if len(lines) == 1:
-                continue
-            lines[0], skipping = rest, False
-        rest = lines.pop()
-        if len(rest) > EVENT_BYTES_MAX:
-            rest, skipping = rest[: EVENT_BYTES_MAX + 1], True
-        yield lines, offset
-    if rest:
-        yield [rest], offset
-
-
-def _plain_blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(stored bytes read so far, text) in blocks; gzip is told by its first two bytes."""
-    offset = 0
-    unzip = None
-    block = stream.read(BLOCK_BYTES)
-    zipped = block.startswith(_GZIP_MAGIC)
-    while block:
-        offset += len(block)
-        if not zipped:
-            yield offset, block
-        while zipped and block:
-            unzip = unzip or isal_zlib.decompressobj(wbits=31)
-            text = unzip.decompress(block, 8 * BLOCK_BYTES)
-            if text:
-                yield offset, text
-            # Several gzip members may stand one after the other in one file.
-            block, unzip = (
-                (unzip.unused_data, None) if unzip.eof else (unzip.unconsumed_tail, unzip)
-            )
-        block = stream.read(BLOCK_BYTES)
-    if unzip is not None and not unzip.eof:
-        raise EOFError("the gzip file ends too early")
+    return open(uri, "rb")

@@ -41,7 +41,7 @@ def read_items(path: Path, now_ms: int) -> Iterator[CatalogItem | ItemRefused]:
     with path.open("rb") as file:
         zipped = file.read(2) == _GZIP
     with gzip.open(path) if zipped else path.open("rb") as stream:
-        text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")  # type: ignore[arg-type]
+        text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="")
         if ".csv" in path.suffixes:
             for number, row in enumerate(csv.DictReader(text), start=2):
                 yield _read(row, number, now_ms)

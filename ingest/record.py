@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
-from identity.extract import Extractor
 
 from identity.event import Event, Source
 from identity.evidence import Companion, Link, MustLink, Use
+from identity.extract import Extractor
 from identity.nodes import Identifier, Node
 from ingest.decode import Refused
 from profiles.facts import Facts, facts_of

@@ -234,7 +234,7 @@ def _mean(values: Values) -> float:
 def _row(
     model: Model, result: Judged, judged: dict[str, tuple[Model, Judged, int]], trials: int
 ) -> Row:
-    differences = {}
+    differences: dict[str, tuple[float, float, float]] = {}
     for baseline in zoo.BASELINES:
         if baseline in judged and baseline != model.name:
             paired = result.ndcg["novel"] - judged[baseline][1].ndcg["novel"]

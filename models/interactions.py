@@ -31,14 +31,15 @@ Row = tuple[str, str, str | int, int, float]
 
 def weights_of(kinds: npt.NDArray[Any]) -> Floats:
     """What events of these kinds say, beside a purchase's 1."""
-    weights: Floats = _WEIGHT[kinds]
+    weights: Floats = np.take(_WEIGHT, kinds)
     return weights
 
 
 def decay(ages_ms: npt.NDArray[Any], half_life_days: float) -> Floats:
     """0.5 for each half-life passed; 1 for what lies in the future."""
     ages = np.maximum(ages_ms, 0) / (half_life_days * DAY_MS)
-    return np.exp2(-ages).astype(np.float32)
+    decayed: Floats = np.exp2(-ages).astype(np.float32)
+    return decayed
 
 
 class Interactions:
@@ -62,11 +63,11 @@ class Interactions:
             if kind:
                 amount = quantity if 0 < quantity < float("inf") else 1.0  # NaN compares false
                 kept.append((user, item, kind, time_ms, amount))
-        users, user = np.unique([row[0] for row in kept] or np.empty(0, "U1"), return_inverse=True)
-        items, item = np.unique([row[1] for row in kept] or np.empty(0, "U1"), return_inverse=True)
+        users, user_codes = _coded([row[0] for row in kept])
+        items, item_codes = _coded([row[1] for row in kept])
         return cls(
-            user.astype(np.int32),
-            item.astype(np.int32),
+            user_codes,
+            item_codes,
             np.array([row[2] for row in kept], dtype=np.int8),
             np.array([row[3] for row in kept], dtype=np.int64),
             np.array([row[4] for row in kept], dtype=np.float32),
@@ -145,3 +146,10 @@ class Interactions:
         for names in (self.users, self.items):
             digest.update("\0".join(map(str, names)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+
+
+def _coded(names: list[str]) -> tuple[npt.NDArray[Any], Codes]:
+    """Distinct names in order, and the code of each name."""
+    column: npt.NDArray[Any] = np.array(names) if names else np.empty(0, "U1")
+    distinct, codes = np.unique(column, return_inverse=True)
+    return distinct, codes.astype(np.int32)

@@ -84,15 +84,11 @@ class Recommender:
             if model is None:
                 continue
             scores = self._scores(model, request, history)
-            best = (
-                top(np.where(blocked, np.float32(0), scores), request.limit)
-                if scores is not None
-                else ()
-            )
-            if len(best):
-                assert scores is not None
-                picks = self._picks(model, best, scores, history, request)
-                return Answer(picks, model_name, why)
+            if scores is not None:
+                best = top(np.where(blocked, np.float32(0), scores), request.limit)
+                if len(best):
+                    picks = self._picks(model, best, scores, history, request)
+                    return Answer(picks, model_name, why)
             why = why or self._why(request, scores, history)
         return Answer((), "", why or "no model is trained for this surface")
 

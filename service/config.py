@@ -54,8 +54,8 @@ class GrpcConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The port to listen on; 0 for any free one."""
     reflection: bool | None = None
     """Whether tools such as grpcurl may list the services. Null: only on a loopback address."""
-    workers: Annotated[int, Meta(ge=1, le=256)] = 8
-    """Calls answered at the same time by one process."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Calls answered at the same time by one process. Python runs one at a time: more would wait."""
     message_bytes_max: Annotated[int, Meta(ge=1024, le=256 * 1024 * 1024)] = 4 * 1024 * 1024
     """The largest request and the largest reply, in bytes; clients receive 4 MiB by default."""
     deadline_max_s: Annotated[float, Meta(gt=0)] = 30.0

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
-from identity.resolve import Cluster, Refusal
 
 from identity.evidence import Companion, KeepApart, Link, MustLink, Use
 from identity.nodes import Node
+from identity.resolve import Cluster, Refusal
 
 
 class TimelineRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
-from identity.devices import owners_of, present_owner
-from identity.normalize import Normalizer
-from identity.resolve import Cluster
 
+from identity.devices import owners_of, present_owner
 from identity.evidence import Use
 from identity.nodes import Identifier, Node, NodeHasher, names_device, type_code
+from identity.normalize import Normalizer
+from identity.resolve import Cluster
 from identity.rules import Rules
 from profiles.part import Body, Part, decode
 from profiles.profile import Member, Profile, assemble

@@ -19,8 +19,11 @@ REQUESTS_IN_FLIGHT_MAX: Final = 2_000
 BYTES_IN_FLIGHT_MAX: Final = 256 * 1024 * 1024
 """Bytes of bodies held at a time, so that memory stays bounded whatever arrives."""
 
+DISCARD_BYTES_MAX: Final = 64 * 1024 * 1024
+"""A body of this announced length is still discarded to its end; beyond it the connection is closed."""
+
 _CLOSE: Final = (b"connection", b"close")
-"""Said where the rest of a body is not read."""
+"""Said where the rest of a body is not even discarded."""
 _RETRY: Final = (b"retry-after", b"1")
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_ERRORS: Final = cast(
@@ -43,7 +46,7 @@ class InFlight:
     def request(self) -> Iterator["Held"]:
         """Room for one request; a Rejection if there is none."""
         if self.requests >= self._requests_max or self.bytes >= self._bytes_max:
-            raise Rejection(503, "too many requests in flight, try again", _RETRY, _CLOSE)
+            raise Rejection(503, "too many requests in flight, try again", _RETRY)
         held = Held(self)
         self.requests += 1
         try:
@@ -70,10 +73,11 @@ async def read_body(request: Request, receive: Receive, bytes_max: int, held: He
     """The body, inflated if it is compressed, whatever the headers say.
 
     Its type is told by its first bytes: SDKs and proxies get `Content-Encoding` wrong. A Rejection
-    (408, 413, 400) ends the connection where the body was not read to its end.
+    (400, 408, 413, 415) if it is too long, too slow or no gzip.
     """
-    if request.content_length() > bytes_max:
-        raise _too_large()
+    announced = request.content_length()
+    if announced > bytes_max:
+        raise _too_large(*([_CLOSE] if announced > DISCARD_BYTES_MAX else []))
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
             body = await _read(receive, bytes_max, held)
@@ -125,5 +129,7 @@ def inflate(body: bytes, bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
-def _too_large() -> Rejection:
-    return Rejection(413, "request size exceeds max limit", _CLOSE)
+def _too_large(*headers: tuple[bytes, bytes]) -> Rejection:
+    # The rest is taken off the wire unread: closing at once would reset the connection before the
+    # client has read this answer, and it would try the same body again.
+    return Rejection(413, "request size exceeds max limit", *headers)

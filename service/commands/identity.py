@@ -22,7 +22,7 @@ def identity() -> None:
 @lookup_options
 @json_option
 @pass_workspace
-def explain(workspace: Workspace, as_json: bool, **identifiers: Any) -> None:
+def explain(workspace: Workspace, /, as_json: bool, **identifiers: Any) -> None:
     """Which links made this person: what named two identifiers together, when, and where."""
     (resolved,) = workspace.reader.resolve([wanted(identifiers)], workspace.now_ms())
     if resolved is None:

@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 
 from models import data
 from models.artefact import Manifest
-from models.errors import PromotionRefused
+from models.errors import NoSuchModel, PromotionRefused
 from models.evaluation import K, Leaderboard, Progress, leaderboard
 from models.interactions import Interactions
-from models.registry import ALIASES, NoSuchModel
+from models.registry import ALIASES
 from models.train import train as train_models
 from service.output import (
     console,

@@ -38,7 +38,7 @@ def profile() -> None:
 @json_option
 @pass_workspace
 def show_profile(
-    workspace: Workspace, events: bool, limit: int, as_json: bool, **identifiers: Any
+    workspace: Workspace, /, events: bool, limit: int, as_json: bool, **identifiers: Any
 ) -> None:
     """Show the profile of any identifier or profile id."""
     lookup = wanted(identifiers)

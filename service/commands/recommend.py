@@ -23,7 +23,7 @@ from service.workspace import Workspace, pass_workspace
 @json_option
 @pass_workspace
 def recommend(
-    workspace: Workspace, surface: str, items: tuple[str, ...], limit: int, exclude_bought: bool,
+    workspace: Workspace, /, surface: str, items: tuple[str, ...], limit: int, exclude_bought: bool,
     in_stock: bool, as_json: bool, **identifiers: Any,
 ) -> None:  # fmt: skip
     """Recommend items to a person, or to nobody in particular."""

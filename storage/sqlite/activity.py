@@ -124,7 +124,8 @@ def _row(row: tuple[Any, ...]) -> TimelineRow:
 
 
 def _conditions(query: TimelineQuery) -> tuple[str, list[Any]]:
-    conditions, parameters = "", []
+    conditions = ""
+    parameters: list[Any] = []
     if query.names:
         marks = ",".join("?" * len(query.names))
         names = [name.lower() for name in query.names]

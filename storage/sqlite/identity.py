@@ -1,13 +1,13 @@
 """Evidence, devices, people and identifiers in SQLite."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from identity.resolve import Cluster, Refusal
 
 from identity.evidence import Companion, KeepApart, Link, MustLink, Use
 from identity.nodes import Node
+from identity.resolve import Cluster, Refusal
 from storage.sqlite.database import Database
 
 _LINK: Final = "a, b, first_ms, first_event, source, trusted_ms, last_ms"
@@ -86,10 +86,7 @@ class SqliteEvidence:
         found: dict[tuple[Node, Node], Link] = {}
         if limit_each is None:
             for end in ("a", "b"):
-                for row in self._database.rows_in(
-                    lambda marks, end=end: f"SELECT {_LINK} FROM links WHERE {end} IN ({marks})",
-                    nodes,
-                ):
+                for row in self._database.rows_in(_naming(_LINK, "links", end), nodes):
                     found[row[0], row[1]] = _link(row)
             return list(found.values())
         for node in nodes:
@@ -104,10 +101,7 @@ class SqliteEvidence:
     def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
         found: dict[tuple[Node, Node], MustLink] = {}
         for end in ("a", "b"):
-            for row in self._database.rows_in(
-                lambda marks, end=end: f"SELECT {_MUST} FROM must_links WHERE {end} IN ({marks})",
-                nodes,
-            ):
+            for row in self._database.rows_in(_naming(_MUST, "must_links", end), nodes):
                 found[row[0], row[1]] = _must_link(row)
         return list(found.values())
 
@@ -241,12 +235,7 @@ class SqlitePeople:
         wanted = list(nodes)
         found = set()
         for end in ("a", "b"):
-            found |= set(
-                self._database.rows_in(
-                    lambda marks, end=end: f"SELECT refusal FROM refusals WHERE {end} IN ({marks})",
-                    wanted,
-                )
-            )
+            found |= set(self._database.rows_in(_naming("refusal", "refusals", end), wanted))
         return [_refusal(blob) for (blob,) in sorted(found)]
 
     def replace_refusals(self, nodes: Iterable[Node], refusals: Sequence[Refusal]) -> None:
@@ -311,6 +300,11 @@ class SqliteIdentifiers:
                 "SELECT type, count(*) FROM identifiers GROUP BY type ORDER BY type"
             )
         )
+
+
+def _naming(columns: str, table: str, end: str) -> Callable[[str], str]:
+    """A query for rows whose `end` is among the place holders."""
+    return lambda marks: f"SELECT {columns} FROM {table} WHERE {end} IN ({marks})"
 
 
 def _link(row: tuple[Any, ...]) -> Link:

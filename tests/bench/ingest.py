@@ -59,7 +59,9 @@ def child(path: Path, folder: Path) -> None:
         print(json.dumps([events, time.process_time(), memory]), flush=True)
 
     tell(0)
-    done = load(find_files([str(path)]), world.store, world.pipeline, world.sources, NOON, progress=report)
+    done = load(
+        find_files([str(path)]), world.store, world.pipeline, world.sources, NOON, progress=report
+    )
     tell(done.events)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     world.close()
@@ -101,13 +103,19 @@ def main() -> None:
     print(f"{'events':>12}{'events/CPU s':>16}{'resident MB':>14}")
     for low in range(len(steps) - 1):
         if steps[low + 1][0] > steps[low][0]:
-            print(f"{steps[low + 1][0]:>12,}{rate(steps, low, low + 1):>16,.0f}{steps[low + 1][2]:>14,.0f}")
+            print(
+                f"{steps[low + 1][0]:>12,}{rate(steps, low, low + 1):>16,.0f}{steps[low + 1][2]:>14,.0f}"
+            )
     print(f"store: {size / 1e6:,.0f} MB; loaded: {totals['loaded']}")
     first = rate(steps, 0, min(2, len(steps) - 1))
     fifth = max(1, (len(steps) - 1) // 5)
     last = rate(steps, len(steps) - 1 - fifth, len(steps) - 1)
-    print(goal("events per CPU second, whole load", rate(steps, 0, len(steps) - 1), ">=", RATE_GOAL))
-    print(goal("rate of the last fifth / of the first 200,000 events", last / first, ">=", FLAT_GOAL))
+    print(
+        goal("events per CPU second, whole load", rate(steps, 0, len(steps) - 1), ">=", RATE_GOAL)
+    )
+    print(
+        goal("rate of the last fifth / of the first 200,000 events", last / first, ">=", FLAT_GOAL)
+    )
     print(goal("peak resident memory, MB", totals["peak_mb"], "<=", MEMORY_GOAL_MB))
 
 

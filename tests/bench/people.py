@@ -26,7 +26,7 @@ def people_joined_by_a_device(world: Workspace, truths: dict[str, tuple[str, ...
     """Pairs of people in one cluster who have no person identifier in common."""
     joined = 0
     for cluster in world.store.people.scan():
-        owners = set()
+        owners: set[str] = set()
         shared: set[str] = set()
         for member in world.reader.members(cluster.members):
             assert member.identifier is not None

@@ -28,7 +28,9 @@ def print_board(board: Leaderboard) -> None:
         f"{board.people:,} people ({board.cold_people:,} cold ones left out), "
         f"{board.repeat_share:.1%} of what they bought was bought before"
     )
-    print(f"{'model':<18}{'all':>8}{'95 %':>18}{'novel':>8}{'95 %':>18}{'recall':>8}{'coverage':>10}  settings")
+    print(
+        f"{'model':<18}{'all':>8}{'95 %':>18}{'novel':>8}{'95 %':>18}{'recall':>8}{'coverage':>10}  settings"
+    )
     for row in board.rows:
         every, novel = row.scores["all"], row.scores["novel"]
         print(
@@ -38,7 +40,9 @@ def print_board(board: Leaderboard) -> None:
         )
     best = board.best
     for baseline, (mean, low, high) in best.over_baselines.items():
-        print(f"  {best.model} over {baseline}, novel, paired: {mean:+.4f} [{low:+.4f}, {high:+.4f}]")
+        print(
+            f"  {best.model} over {baseline}, novel, paired: {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+        )
 
 
 def anelli_ease() -> list[float]:
@@ -94,7 +98,10 @@ def main() -> None:
     print(goal("ALS, nDCG@10 novel", novel["als"], ">=", 0.082))
     folds = anelli_ease()
     mean = float(np.mean(folds))
-    print("\nML-1M, folds of Anelli et al.: EASE λ 238.56 nDCG@10 by fold", [f"{v:.4f}" for v in folds])
+    print(
+        "\nML-1M, folds of Anelli et al.: EASE λ 238.56 nDCG@10 by fold",
+        [f"{v:.4f}" for v in folds],
+    )
     print(goal("EASE, distance of the mean from .334", abs(mean - 0.334), "<=", 0.003))
 
 

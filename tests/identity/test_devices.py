@@ -179,7 +179,7 @@ def some_uses(draw: st.DrawFn) -> list[Use]:
     return list(registers.values())
 
 
-@settings(max_examples=400)
+@settings(max_examples=600)
 @given(some_uses(), st.integers(0, 62), st.integers(0, 6), st.sampled_from([1, 2, 5]))
 def test_the_fast_answer_is_the_plain_one(
     uses: list[Use], start: int, length: int, owners_max: int

@@ -122,7 +122,7 @@ def test_external_ids_may_be_a_list_an_object_or_nonsense() -> None:
 
 
 def test_only_identify_takes_traits_from_the_top() -> None:
-    both = {"traits": {"a": 1, "b": 1}, "context": {"traits": {"b": 2, "c": 2}}}
+    both: dict[str, Any] = {"traits": {"a": 1, "b": 1}, "context": {"traits": {"b": 2, "c": 2}}}
     assert event_of(type="identify", **both).traits == {"a": 1, "b": 1, "c": 2}
     assert event_of(type="group", **both).traits == {"b": 2, "c": 2}
 

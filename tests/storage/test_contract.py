@@ -4,10 +4,10 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from identity.resolve import Cluster, Refusal
 
 from identity.evidence import NEVER, Companion, Link, MustLink, Use
 from identity.nodes import Node, NodeHasher
+from identity.resolve import Cluster, Refusal
 from storage.ports import (
     CatalogItem,
     DeadLetter,
