@@ -48,6 +48,7 @@ class MustLink(msgspec.Struct, frozen=True, kw_only=True):
     b: Node
     first_ms: int
     first_event: str
+    """The alias's message id, or the id of the operator's decision, by which it can be retracted."""
     source: str
 
 

@@ -1,0 +1,32 @@
+"""Loads a file as `onefold ingest` does, in small batches, until it is killed: `python -m … FILE FOLDER`."""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from ingest import loading
+from ingest.files import find_files, read_batches
+from tests.workspace import NOON, Workspace
+
+BATCH = 97
+"""Events of a transaction: small, so that a kill often falls into one."""
+
+
+def main() -> None:
+    """Load, and say `ready` when the first batch begins."""
+    world = Workspace(Path(sys.argv[2]))
+    loading.read_batches = partial(read_batches, size=BATCH)  # type: ignore[assignment]
+    print("ready", flush=True)
+    loading.load(
+        find_files([sys.argv[1]]),
+        world.store,
+        world.pipeline,
+        world.sources,
+        NOON,
+        source_name="web",
+    )
+    world.close()
+
+
+if __name__ == "__main__":
+    main()
