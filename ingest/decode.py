@@ -127,6 +127,12 @@ def _parse(raw: bytes) -> tuple[_Message, bytes]:
         raise _Refusal("too_large", f"{len(raw)} bytes; an event has at most {EVENT_BYTES_MAX}")
     if not raw.isascii():
         _check_utf8(raw)
+    # Counting is cheap and never too low, so that few messages are looked at more closely.
+    if raw.count(b"{") + raw.count(b"[") <= DEPTH_MAX and len(raw) <= KEYS_MAX * _KEY_BYTES_MIN:
+        try:
+            return _strict.decode(raw), raw
+        except (msgspec.DecodeError, ValueError):
+            pass  # the slow path says why, or reads it all the same
     try:
         return _message(raw), raw
     except _Refusal as refusal:
@@ -136,16 +142,13 @@ def _parse(raw: bytes) -> tuple[_Message, bytes]:
 
 
 def _message(raw: bytes) -> _Message:
-    # Counting is cheap and never too low, so that few messages are looked at more closely.
-    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX or (
-        len(raw) > KEYS_MAX * _KEY_BYTES_MIN and raw.count(b":") > KEYS_MAX
-    ):
-        _check_shape(_any_json(raw))
+    value = _any_json(raw)
+    _check_shape(value)
     try:
         return _strict.decode(raw)
     except msgspec.ValidationError:
-        return _lenient(_any_json(raw))
-    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        return _lenient(value)
+    except (msgspec.DecodeError, ValueError) as error:
         raise _no_json(error) from None
 
 

@@ -41,6 +41,8 @@ _SECONDS_MAX: Final = 10**11
 
 def parse_ms(value: Any) -> int | None:
     """Milliseconds since 1970, or None where `value` is no time between 1970 and 2200."""
+    if value is None:
+        return None
     if isinstance(value, str):
         # Shorter texts may be numbers; nothing longer is a time, and parsing it would cost.
         if len(value) < _ISO_MIN or len(value) > TEXT_MAX:
@@ -52,13 +54,17 @@ def parse_ms(value: Any) -> int | None:
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
         try:
-            ms = (at - _EPOCH) // _MILLISECOND
+            since = at - _EPOCH
         except OverflowError:
             return None
+        # Whole milliseconds without passing through a float; faster than dividing.
+        ms = since.days * 86_400_000 + since.seconds * 1_000 + since.microseconds // 1_000
         return ms if EARLIEST_MS <= ms <= LATEST_MS else None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _from_number(value)
-    return None
+    return (
+        None
+        if isinstance(value, bool) or not isinstance(value, int | float)
+        else _from_number(value)
+    )
 
 
 def event_time_ms(

@@ -61,7 +61,9 @@ def assemble(
     anonymous_visits: int = 0,
 ) -> Profile:
     """The profile that `bodies` fold to. Their order does not matter."""
-    whole = merge(bodies)
+    parts = list(bodies)
+    # A stored body is in order and under its caps already.
+    whole = parts[0] if len(parts) == 1 else merge(parts)
     return Profile(
         id=profile_id,
         members=members,

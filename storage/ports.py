@@ -164,6 +164,25 @@ class Identifiers(Protocol):
         """How many identifiers of each type there are."""
 
 
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """What is stored about one known identifier."""
+
+    type: str
+    sealed: bytes
+    part: bytes | None
+    """The blob of its part, if anything happened under it."""
+
+
+class Lookups(Protocol):
+    """What reading a profile needs, in as few round trips as there are steps."""
+
+    def clusters(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+        """The cluster of each *known* identifier; one that is alone is a cluster of its own."""
+
+    def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
+        """Values and parts of those nodes that are known."""
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was refused, kept with the reason."""
 
@@ -265,6 +284,8 @@ class Store(Protocol):
     def people(self) -> People: ...
     @property
     def identifiers(self) -> Identifiers: ...
+    @property
+    def lookups(self) -> Lookups: ...
     @property
     def dead_letters(self) -> DeadLetters: ...
     @property

@@ -11,10 +11,10 @@ from identity.nodes import Identifier, Node, NodeHasher, names_device, type_code
 from identity.normalize import Normalizer
 from identity.resolve import Cluster
 from identity.rules import Rules
-from profiles.part import Body, Part, decode
+from profiles.part import Part, Visit, decode
 from profiles.profile import Member, Profile, assemble
 from storage.keys import Vault
-from storage.ports import Store, TimelineQuery, TimelineRow
+from storage.ports import Held, Store, TimelineQuery, TimelineRow
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -82,11 +82,8 @@ class ProfileReader:
     def resolve(self, lookups: Sequence[Lookup], now_ms: int) -> list[Resolved | None]:
         """Which profile each lookup means, without reading what it did."""
         wanted = [self._nodes(lookup) for lookup in lookups]
-        known = self._store.identifiers.known({node for nodes in wanted for node in nodes})
-        found = [[node for node in nodes if node in known] for nodes in wanted]
-        clusters = self._store.people.clusters_of(
-            {node for nodes in found for node in nodes if not names_device(node)}
-        )
+        clusters = self._store.lookups.clusters({node for nodes in wanted for node in nodes})
+        found = [[node for node in nodes if node in clusters] for nodes in wanted]
         return [self._resolve(nodes, clusters, now_ms) if nodes else None for nodes in found]
 
     def timeline(
@@ -96,11 +93,10 @@ class ProfileReader:
         (resolved,) = self.resolve([lookup], now_ms)
         if resolved is None:
             return None
-        parts, device_parts = self._parts(resolved)
-        leaves = [*parts, *device_parts]
+        read = self._read(resolved)
+        leaves = [*read.parts, *(device for device, _, _ in read.devices)]
         owned = {
-            device: self._visits_of(resolved.profile_id, device, part, uses)
-            for (device, part), uses in self._with_uses(device_parts)
+            entry[0]: self._visits_of(resolved, entry, read.person_of) for entry in read.devices
         }
         rows: list[TimelineRow] = []
         before = query.before
@@ -116,12 +112,12 @@ class ProfileReader:
         """Nodes with their values, in the order given."""
         wanted = list(nodes)
         sealed = self._store.identifiers.get(wanted)
-        members = []
-        for node in wanted:
-            held = sealed.get(node)
-            value = Identifier(held[0], self._vault.open(node, held[1])) if held else None
-            members.append(Member(node, value))
-        return members
+        return [self._member(node, sealed.get(node)) for node in wanted]
+
+    def _member(self, node: Node, held: tuple[str, bytes] | None) -> Member:
+        if held is None:
+            return Member(node, None)
+        return Member(node, Identifier(held[0], self._vault.open(node, held[1])))
 
     def _nodes(self, lookup: Lookup) -> list[Node]:
         """The nodes of a lookup, best first: people before devices, then by priority."""
@@ -142,7 +138,7 @@ class ProfileReader:
         matched = nodes[0]
         if names_device(matched):
             return self._resolve_device(matched, now_ms)
-        cluster = clusters.get(matched) or Cluster(matched, frozenset({matched}))
+        cluster = clusters[matched]
         disagreeing = tuple(
             node for node in nodes[1:] if not names_device(node) and node not in cluster.members
         )
@@ -158,8 +154,8 @@ class ProfileReader:
                 if companion_uses := self._store.devices.uses_of([companion.with_node]):
                     uses = companion_uses[companion.with_node]
                     break
-        person_of = self._person_of(uses)
-        owner = present_owner(uses, lambda node: person_of.get(node, node), now_ms, self._rules)
+        person_of = self._person_of(use.person for use in uses if use.person)
+        owner = present_owner(uses, person_of.__getitem__, now_ms, self._rules)
         if owner is None:
             return Resolved(device, Answer.DEVICE, device, (), (device,))
         cluster = self._store.people.clusters_of([owner]).get(owner) or Cluster(
@@ -169,78 +165,107 @@ class ProfileReader:
             cluster.profile_id, Answer.DEVICE_OWNER, device, (), tuple(sorted(cluster.members))
         )
 
-    def _person_of(self, uses: Iterable[Use]) -> dict[Node, Node]:
-        people = {use.person for use in uses if use.person}
-        clusters = self._store.people.clusters_of(people)
-        return {node: cluster.profile_id for node, cluster in clusters.items()}
+    def _person_of(self, people: Iterable[Node]) -> dict[Node, Node]:
+        """Today's profile ids of person nodes."""
+        wanted = set(people)
+        clusters = self._store.people.clusters_of(wanted) if wanted else {}
+        return {node: clusters[node].profile_id if node in clusters else node for node in wanted}
 
-    def _parts(self, resolved: Resolved) -> tuple[dict[Node, Part], dict[Node, Part]]:
-        """The parts of the members, and those of the devices that they used."""
-        parts = {
-            leaf: decode(blob) for leaf, blob in self._store.parts.read(resolved.members).items()
-        }
+    def _read(self, resolved: Resolved) -> "_Read":
+        """Parts of the members, and parts and uses of the devices that they used: three reads."""
+        held = self._store.lookups.held(resolved.members)
+        decoded = {node: decode(each.part) for node, each in held.items() if each.part}
         if resolved.answered_by is Answer.DEVICE:
-            return {}, parts
-        devices: dict[Node, int] = {}
-        for part in parts.values():
-            for device, last_ms in (part.body.devices if part.body else {}).items():
-                devices[Node(device)] = max(last_ms, devices.get(Node(device), last_ms))
-        ranked = sorted(devices, key=lambda device: (-devices[device], device))
-        blobs = self._store.parts.read(ranked) if ranked else {}
-        return parts, {
-            device: decode(blobs[device]) if device in blobs else Part() for device in ranked
-        }
+            device = resolved.profile_id
+            uses = self._store.devices.uses_of([device]).get(device, [])
+            return _Read(
+                {},
+                [(device, decoded.get(device, Part()), uses)],
+                held,
+                self._people_of(uses, resolved),
+            )
+        newest: dict[Node, int] = {}
+        for part in decoded.values():
+            for node, last_ms in (part.body.devices if part.body else {}).items():
+                device = Node(node)
+                newest[device] = max(last_ms, newest.get(device, last_ms))
+        if not newest:
+            return _Read(decoded, [], held, {})
+        devices = sorted(newest, key=lambda device: (-newest[device], device))
+        uses_of = self._store.devices.uses_of(devices)
+        held |= self._store.lookups.held(devices)
+        person_of = self._people_of((use for mine in uses_of.values() for use in mine), resolved)
+        read = []
+        for device in devices:
+            mine = uses_of.get(device, [])
+            # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
+            owners = {person_of[use.person] for use in mine if use.person}
+            kiosk = len(owners) > self._rules.owners_max
+            blob = held[device].part if device in held and not kiosk else None
+            read.append((device, decode(blob) if blob else Part(), mine))
+        return _Read(decoded, read, held, person_of)
 
-    def _with_uses(
-        self, device_parts: Mapping[Node, Part]
-    ) -> list[tuple[tuple[Node, Part], list[Use]]]:
-        uses = self._store.devices.uses_of(device_parts) if device_parts else {}
-        return [((device, part), uses.get(device, [])) for device, part in device_parts.items()]
+    def _people_of(self, uses: Iterable[Use], resolved: Resolved) -> dict[Node, Node]:
+        """Today's profile id of every person node that used a device."""
+        members = frozenset(resolved.members)
+        people = {use.person for use in uses if use.person}
+        others = people - members
+        return self._person_of(others) | dict.fromkeys(people & members, resolved.profile_id)
 
     def _visits_of(
-        self, profile_id: Node, device: Node, part: Part, uses: Sequence[Use]
-    ) -> list[tuple[int, int, Body]]:
+        self,
+        resolved: Resolved,
+        entry: tuple[Node, Part, list[Use]],
+        person_of: Mapping[Node, Node],
+    ) -> list[Visit]:
         """The visits of a device that belong to a profile."""
+        device, part, uses = entry
         if not part.visits:
             return []
-        person_of = self._person_of(uses)
-        owned = owners_of(
-            [(visit.start_ms, visit.end_ms) for visit in part.visits],
-            uses,
-            lambda node: person_of.get(node, node),
-            self._rules,
-        )
-        mine = None if profile_id == device else profile_id
+        spans = [(visit.start_ms, visit.end_ms) for visit in part.visits]
+        owned = owners_of(spans, uses, person_of.__getitem__, self._rules)
+        mine = None if resolved.profile_id == device else resolved.profile_id
         return [
-            (visit.start_ms, visit.end_ms, visit.body)
-            for visit, owner in zip(part.visits, owned, strict=True)
-            if owner.person == mine
+            visit for visit, owner in zip(part.visits, owned, strict=True) if owner.person == mine
         ]
 
     def _assemble(self, resolved: Resolved) -> Found:
-        parts, device_parts = self._parts(resolved)
-        bodies = [part.body for part in parts.values() if part.body]
+        read = self._read(resolved)
+        bodies = [part.body for part in read.parts.values() if part.body]
         visits = 0
-        for (device, part), uses in self._with_uses(device_parts):
-            owned = self._visits_of(resolved.profile_id, device, part, uses)
+        for entry in read.devices:
+            owned = self._visits_of(resolved, entry, read.person_of)
             visits += len(owned)
-            bodies += [body for _, _, body in owned]
-            if device == resolved.profile_id and part.body:
-                bodies.append(part.body)
+            bodies += [visit.body for visit in owned]
+            if entry[0] == resolved.profile_id and entry[1].body:
+                bodies.append(entry[1].body)
         members = () if resolved.answered_by is Answer.DEVICE else resolved.members
-        named = self.members([*members, *device_parts])
         profile = assemble(
             resolved.profile_id,
             bodies,
-            members=named[: len(members)],
-            devices=named[len(members) :],
+            members=[self._named(node, read) for node in members],
+            devices=[self._named(device, read) for device, _, _ in read.devices],
             anonymous_visits=visits,
         )
         return Found(profile, resolved.answered_by, resolved.matched, resolved.disagreeing)
 
+    def _named(self, node: Node, read: "_Read") -> Member:
+        held = read.held.get(node)
+        return self._member(node, (held.type, held.sealed) if held else None)
 
-def _belongs(row: TimelineRow, owned: Mapping[Node, Sequence[tuple[int, int, Body]]]) -> bool:
+
+class _Read(msgspec.Struct, frozen=True):
+    """What a profile is put together from."""
+
+    parts: dict[Node, Part]
+    devices: list[tuple[Node, Part, list[Use]]]
+    held: dict[Node, Held]
+    person_of: dict[Node, Node]
+    """Today's profile ids of the person nodes that used the devices."""
+
+
+def _belongs(row: TimelineRow, owned: Mapping[Node, Sequence[Visit]]) -> bool:
     visits = owned.get(row.leaf)
     if visits is None:
         return True
-    return any(start <= row.time_ms <= end for start, end, _ in visits)
+    return any(visit.start_ms <= row.time_ms <= visit.end_ms for visit in visits)

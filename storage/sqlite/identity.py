@@ -8,6 +8,7 @@ import msgspec
 from identity.evidence import Companion, KeepApart, Link, MustLink, Use
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
+from storage.ports import Held
 from storage.sqlite.database import Database
 
 _LINK: Final = "a, b, first_ms, first_event, source, trusted_ms, last_ms"
@@ -300,6 +301,39 @@ class SqliteIdentifiers:
                 "SELECT type, count(*) FROM identifiers GROUP BY type ORDER BY type"
             )
         )
+
+
+class SqliteLookups:
+    """`storage.ports.Lookups`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def clusters(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+        rows = self._database.rows_in(
+            lambda marks: (
+                "SELECT node, profile, members FROM identifiers "
+                "LEFT JOIN cluster_members USING (node) LEFT JOIN clusters USING (profile) "
+                f"WHERE node IN ({marks})"
+            ),
+            nodes,
+        )
+        return {
+            node: Cluster(node, frozenset((node,)))
+            if profile is None
+            else _cluster(profile, members)
+            for node, profile, members in rows
+        }
+
+    def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
+        rows = self._database.rows_in(
+            lambda marks: (
+                "SELECT node, type, sealed, part FROM identifiers LEFT JOIN parts ON leaf = node "
+                f"WHERE node IN ({marks})"
+            ),
+            nodes,
+        )
+        return {node: Held(type_, sealed, part) for node, type_, sealed, part in rows}
 
 
 def _naming(columns: str, table: str, end: str) -> Callable[[str], str]:

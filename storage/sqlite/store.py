@@ -11,6 +11,7 @@ from storage.ports import (
     Devices,
     Evidence,
     Identifiers,
+    Lookups,
     Parts,
     People,
     Positions,
@@ -18,7 +19,13 @@ from storage.ports import (
 )
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
 from storage.sqlite.database import Database
-from storage.sqlite.identity import SqliteDevices, SqliteEvidence, SqliteIdentifiers, SqlitePeople
+from storage.sqlite.identity import (
+    SqliteDevices,
+    SqliteEvidence,
+    SqliteIdentifiers,
+    SqliteLookups,
+    SqlitePeople,
+)
 from storage.sqlite.ledger import SqliteCatalog, SqliteDeadLetters, SqlitePositions
 
 
@@ -33,6 +40,7 @@ class SqliteStore:
         self.devices: Devices = SqliteDevices(self.database)
         self.people: People = SqlitePeople(self.database)
         self.identifiers: Identifiers = SqliteIdentifiers(self.database)
+        self.lookups: Lookups = SqliteLookups(self.database)
         self.dead_letters: DeadLetters = SqliteDeadLetters(self.database)
         self.positions: Positions = SqlitePositions(self.database)
         self.catalog: Catalog = SqliteCatalog(self.database)

@@ -11,6 +11,7 @@ from identity.resolve import Cluster, Refusal
 from storage.ports import (
     CatalogItem,
     DeadLetter,
+    Held,
     Store,
     StoredPosition,
     TimelineQuery,
@@ -274,6 +275,23 @@ def test_the_first_value_of_a_node_stays(store: Store) -> None:
     assert store.identifiers.get([ASHA, RAVI]) == {ASHA: ("user_id", b"sealed")}
     assert store.identifiers.known([ASHA, RAVI]) == {ASHA}
     assert store.identifiers.count() == {"email": 1, "user_id": 1}
+
+
+def test_a_known_identifier_alone_is_a_cluster_of_its_own(store: Store) -> None:
+    store.identifiers.put({ASHA: ("user_id", b"a"), MAIL: ("email", b"m"), RAVI: ("user_id", b"r")})
+    store.people.write([cluster(ASHA, MAIL)], [])
+    assert store.lookups.clusters([ASHA, RAVI, BROWSER]) == {
+        ASHA: cluster(ASHA, MAIL), RAVI: cluster(RAVI),
+    }  # fmt: skip
+    assert store.lookups.clusters([]) == {}
+
+
+def test_values_and_parts_are_read_together(store: Store) -> None:
+    store.identifiers.put({ASHA: ("user_id", b"a"), MAIL: ("email", b"m")})
+    store.parts.write({ASHA: b"part", RAVI: b"of nobody known"})
+    assert store.lookups.held([ASHA, MAIL, RAVI]) == {
+        ASHA: Held("user_id", b"a", b"part"), MAIL: Held("email", b"m", None),
+    }  # fmt: skip
 
 
 # --- ledger ---------------------------------------------------------------------------------------
