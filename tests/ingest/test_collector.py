@@ -8,6 +8,7 @@ import zlib
 import pytest
 
 from ingest.collector import BATCH_EVENTS_MAX, Collector
+from ingest.decode import DEPTH_MAX, KEYS_MAX
 from ingest.errors import CollectorError
 from ingest.http import body as http_body
 from ingest.http.body import InFlight
@@ -233,10 +234,11 @@ def test_a_laptop_may_take_any_key(taken: Recording) -> None:
         (b"{}", NO_IDS, "no_identifier"),
         (b'{"userId":" ","anonymousId":null}', NO_IDS, "no_identifier"),
         (b'{"userId":["u"]}', f"{NO_EVENT}: userId is neither a text nor a number", "wrong_type"),
-        (b'{"userId":"u","x":' + b"[" * 100_000, f"{NO_EVENT}: nested deeper than 64 levels", "too_deep"),
+        (b'{"userId":"u","x":' + b"[" * 100_000,
+         f"{NO_EVENT}: nested deeper than {DEPTH_MAX} levels", "too_deep"),
         (b"{" + b",".join(b'"k%d":1' % n for n in range(50_000)) + b"}", None, "too_large"),
         (b"{" + b",".join(b'"%d":1' % n for n in range(50_000)) + b"}",
-         f"{NO_EVENT}: more than 2000 keys", "too_many_keys"),
+         f"{NO_EVENT}: more than {KEYS_MAX} keys", "too_many_keys"),
     ],
     ids=["broken", "not utf-8", "list", "empty", "no ids", "wrong type", "deep", "large", "keys"],
 )  # fmt: skip
