@@ -73,6 +73,10 @@ class Pipeline:
         self._known.learn(said)
         return Outcome(len(said.events), counted, len(said.refused))
 
+    def accepts(self, event: Event) -> bool:
+        """Whether today's rules find somebody that `event` names."""
+        return self._extractor.extract(event, self._sources.named(event.source)).leaf is not None
+
     def _fold(self, said: Recorded) -> int:
         first = self._store.timeline.next_offset(len(said.events))
         counted_at = self._store.timeline.add(

@@ -11,7 +11,7 @@ from identity.event import Event
 from ingest.decode import Refused, decode
 from ingest.items import ItemRefused, read_items
 from ingest.verify import verify as compare
-from service.output import console, errors, json_option, print_json, steps_progress, table, when
+from service.output import console, json_option, print_json, steps_progress, table, when
 from service.workspace import Workspace, pass_workspace
 from storage.ports import DeadLetter
 
@@ -106,16 +106,17 @@ def replay(workspace: Workspace, reason: str | None, as_json: bool) -> None:
     accepted = refused = last = 0
     while letters := workspace.store.dead_letters.list(REPLAY_BATCH, last, reason):
         last = letters[-1].id
-        done = [(letter, _decoded(workspace, letter)) for letter in letters]
-        events = [(letter, event) for letter, event in done if isinstance(event, Event)]
+        done = [(letter.id, _decoded(workspace, letter)) for letter in letters]
+        taken = {
+            letter_id: event
+            for letter_id, event in done
+            if isinstance(event, Event) and workspace.pipeline.accepts(event)
+        }
         with workspace.store.transaction():
-            before = sum(workspace.store.dead_letters.counts().values())
-            workspace.store.dead_letters.remove([letter.id for letter, _ in events])
-            workspace.pipeline.process([event for _, event in events])
-            # An event that still names nobody is a letter again.
-            left = sum(workspace.store.dead_letters.counts().values())
-        accepted += before - left
-        refused += len(letters) - (before - left)
+            workspace.store.dead_letters.remove(list(taken))
+            workspace.pipeline.process(list(taken.values()))
+        accepted += len(taken)
+        refused += len(letters) - len(taken)
     if as_json:
         print_json({"accepted": accepted, "refused": refused})
     else:
@@ -151,9 +152,9 @@ def import_items(workspace: Workspace, file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"items": taken, "refused": refused})
     else:
-        console.print(f"{taken:,} items from {file}")
+        click.echo(f"{taken:,} items from {file}")
         for each in refused[:20]:
-            errors.print(f"{file}:{each.line}: {each.detail}", markup=False)
+            click.echo(f"{file}:{each.line}: {each.detail}", err=True)
     if refused:
         raise SystemExit(1)
 

@@ -1,33 +1,45 @@
 """The whole path, as its users walk it: the command line, a served workspace, real files."""
 
+import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from service.cli import main
 from service.commands.serve import Running
 from service.config import load_config
 from service.workspace import Workspace
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+class Done(NamedTuple):
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
-def onefold(tmp_path: Path) -> Run:
-    """Runs `onefold` in a process of its own, on a data folder of the test's own."""
+def onefold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `onefold` on a data folder of the test's own, in this process: starting one takes a second."""
 
-    def run(
-        *arguments: str, ok: bool = True, text: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "service.cli", "--data", str(tmp_path / "data"), *arguments],
-            capture_output=True, text=True, input=text, timeout=300, check=False,
-        )  # fmt: skip
-        assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    def run(*arguments: str, ok: bool = True, text: str = "") -> Done:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        status: object = 0
+        with redirect_stdout(stdout), redirect_stderr(stderr):
+            try:
+                main(["--data", str(tmp_path / "data"), *arguments])
+            except SystemExit as stop:
+                status = stop.code or 0
+        done = Done(stdout.getvalue(), stderr.getvalue())
+        assert (status == 0) == ok, done.stdout + done.stderr
         return done
 
     return run

@@ -47,8 +47,9 @@ def test_every_make_target_of_the_documents_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"):
-        wanted = set(re.findall(r"make ([a-z-]+)", (ROOT / name).read_text()))
-        assert wanted - {"on", "sure", "a", "it"} <= targets, name
+        text = (ROOT / name).read_text()
+        wanted = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+[a-z])`", text, re.MULTILINE))
+        assert {one or other for one, other in wanted} <= targets, name
 
 
 def test_every_file_that_the_architecture_names_is_there() -> None:
@@ -71,8 +72,8 @@ def test_help_says_what_a_command_does(name: str) -> None:
 def test_the_lock_file_has_hashes_and_no_index() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     assert "--hash=sha256:" in lock
-    assert "http" not in lock
-    assert "index" not in lock
+    assert "://" not in lock
+    assert "--index" not in lock
 
 
 def test_nothing_that_is_kept_names_a_machine_path() -> None:
