@@ -68,6 +68,7 @@ class _Message(msgspec.Struct, rename="camel"):
     context: _Context | None = None
     traits: dict[str, Any] | None = None
     properties: dict[str, Any] | None = None
+    merge_properties: Any = None
 
 
 _strict: Final = msgspec.json.Decoder(_Message)
@@ -218,6 +219,7 @@ def _lenient(value: Any) -> _Message:
         anonymous_id=_text(value, "anonymousId"),
         user_id=_text(value, "userId"),
         previous_id=_text(value, "previousId"),
+        merge_properties=value.get("mergeProperties"),
         event=_text(value, "event"),
         name=_text(value, "name"),
         original_timestamp=_number_or_text(value.get("originalTimestamp")),
@@ -297,7 +299,8 @@ def _event(
     anonymous_id = text_of(message.anonymous_id) if message.anonymous_id else ""
     device_id = text_of(device.id) if device and device.id else ""
     traits = _traits(type_name, context.traits, message.traits)
-    if not (user_id or anonymous_id or device_id or external_ids or ga_client_id):
+    merge_ids = _merge_ids(message.merge_properties) if type_name == "merge" else ()
+    if not (user_id or anonymous_id or device_id or external_ids or ga_client_id or merge_ids):
         _check_reachable(traits)
     return Event(
         type=type_name,
@@ -310,6 +313,7 @@ def _event(
         user_id=user_id,
         anonymous_id=anonymous_id,
         previous_id=text_of(message.previous_id) if message.previous_id else "",
+        merge_ids=merge_ids,
         device_id=device_id,
         advertising_id=text_of(device.advertising_id) if device and device.advertising_id else "",
         ga_client_id=ga_client_id,
@@ -342,6 +346,16 @@ def _time_ms(message: _Message, stated: int | None, original: int | None, receiv
     if sent is None and message.sent_at:
         original = None  # a client that cannot tell the time: RudderStack takes the receipt
     return event_time_ms(None, original, sent, received_ms)
+
+
+def _merge_ids(listed: Any) -> tuple[tuple[str, str], ...]:
+    """(type, value) of each of a merge's `mergeProperties` that states both."""
+    pairs = [
+        (text_of(each.get("type")), text_of(each.get("value")))
+        for each in (listed if isinstance(listed, list) else ())
+        if isinstance(each, dict)
+    ]
+    return tuple((type_name, value) for type_name, value in pairs if type_name and value)
 
 
 def _traits(

@@ -82,6 +82,16 @@ def test_a_lookup_whose_identifiers_disagree_says_so(shop: Workspace) -> None:
     assert len(found.disagreeing) == 1
 
 
+def test_a_merge_from_a_trusted_source_makes_one_person_of_two_identifiers(tmp_path: Path) -> None:
+    crm = Workspace(tmp_path, trusted=True)
+    crm.see(user="asha", view="tea")
+    crm.see(type="identify", userId="", traits={"email": "a@b.com"})
+    ids = [{"type": "user_id", "value": "asha"}, {"type": "email", "value": "a@b.com"}]
+    crm.see(type="merge", userId="", mergeProperties=ids)
+    assert crm.profile(email="a@b.com") == crm.profile(user_id="asha")
+    crm.close()
+
+
 def test_every_id_ever_returned_still_resolves(shop: Workspace) -> None:
     shop.see(type="identify", userId="", browser="b1", context={"traits": {"email": "a@b.com"}})
     before = shop.profile(email="a@b.com").id
