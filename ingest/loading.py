@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from ingest.files import Batch, FoundFile, read_batches
+from ingest.files import BATCH_EVENTS, Batch, FoundFile, read_batches
 from ingest.pipeline import Pipeline
 from ingest.sources import Sources
 from storage.ports import Store
@@ -30,6 +30,7 @@ def load(
     now_ms: int,
     *,
     source_name: str = "",
+    batch_events: int = BATCH_EVENTS,
     progress: Callable[[FoundFile, Batch | None, Loaded], None] = lambda file, batch, so_far: None,
 ) -> Loaded:
     """Load `files` one after the other. Run again, or stopped and run again, nothing counts twice."""
@@ -44,7 +45,7 @@ def load(
             continue
         after_line = position.line if position is not None and same else 0
         for batch in read_batches(
-            file, sources, now_ms, source_name=source_name, after_line=after_line
+            file, sources, now_ms, source_name=source_name, after_line=after_line, size=batch_events
         ):
             outcome = pipeline.process(
                 batch.events, batch.refused, [batch.position], origin=file.uri

@@ -1,11 +1,10 @@
 """Loads a file as `onefold ingest` does, in small batches, until it is killed: `python -m … FILE FOLDER`."""
 
 import sys
-from functools import partial
 from pathlib import Path
 
-from ingest import loading
-from ingest.files import find_files, read_batches
+from ingest.files import find_files
+from ingest.loading import load
 from tests.workspace import NOON, Workspace
 
 BATCH = 97
@@ -15,15 +14,15 @@ BATCH = 97
 def main() -> None:
     """Load, and say `ready` when the first batch begins."""
     world = Workspace(Path(sys.argv[2]))
-    loading.read_batches = partial(read_batches, size=BATCH)  # type: ignore[assignment]
     print("ready", flush=True)
-    loading.load(
+    load(
         find_files([sys.argv[1]]),
         world.store,
         world.pipeline,
         world.sources,
         NOON,
         source_name="web",
+        batch_events=BATCH,
     )
     world.close()
 

@@ -14,7 +14,7 @@ from models.zoo.personal import BuyAgain
 from tests.models.shops import NOW, rows, shop
 
 
-def hits(*found: int) -> np.ndarray:  # type: ignore[type-arg]
+def hits(*found: int) -> np.ndarray:
     return np.array(found, dtype=bool)
 
 

@@ -196,6 +196,7 @@ def test_als_folds_in_what_implicit_would() -> None:
     row = sp.csr_matrix((np.ones(1, np.float32), ([0], [tea])), shape=(1, len(SHOP.items)))
     vector = theirs.recalculate_user(0, row)
     ours = model.scores(history_of(SHOP, ("tea", Kind.BOUGHT)))
+    assert ours is not None
     np.testing.assert_allclose(
         ours, np.array(model.arrays()["items"]) @ vector, rtol=1e-2, atol=1e-3
     )

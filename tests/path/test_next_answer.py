@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from models.protocol import Model
 from models.train import train
 from models.zoo.counting import Popular, RecentBuyers, Trending
 from models.zoo.linear import EASE
@@ -42,7 +43,13 @@ def lookup(type_name: str, value: str) -> common_pb2.Lookup:
 def trained(served: Served) -> Served:
     """With a champion that knows tea from dogs."""
     workspace, _ = served
-    grid = [[Popular()], [RecentBuyers()], [Trending()], [RecentlyViewed()], [EASE(5)]]
+    grid: list[list[Model]] = [
+        [Popular()],
+        [RecentBuyers()],
+        [Trending()],
+        [RecentlyViewed()],
+        [EASE(5)],
+    ]
     train(shop(300), workspace.registry, workspace.now_ms(), default=lambda: grid)
     workspace.registry.promote("candidate")
     return served
