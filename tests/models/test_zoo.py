@@ -61,8 +61,12 @@ def test_asking_twice_gives_the_same_and_fitting_again_elsewhere_does_not_matter
     history = history_of(SHOP, ("tea", Kind.BOUGHT), ("cup", Kind.VIEWED))
     first = model.scores(history)
     again = made(model.name).scores(history)
-    np.testing.assert_array_equal(first, model.scores(history))  # type: ignore[arg-type]
-    np.testing.assert_allclose(first, again, rtol=1e-3, atol=1e-5)  # type: ignore[arg-type]
+    second = model.scores(history)
+    assert first is not None
+    assert second is not None
+    assert again is not None
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, again, rtol=1e-3, atol=1e-5)
 
 
 def test_what_is_saved_answers_as_before(model: Model, tmp_path: Path) -> None:
@@ -73,7 +77,9 @@ def test_what_is_saved_answers_as_before(model: Model, tmp_path: Path) -> None:
     }
     restored = zoo.CLASSES[model.name].restore(dict(model.parameters()), arrays)
     history = history_of(SHOP, ("tea", Kind.BOUGHT), ("cup", Kind.VIEWED))
-    np.testing.assert_allclose(restored.scores(history), model.scores(history), rtol=1e-6)
+    expected = model.scores(history)
+    assert expected is not None
+    np.testing.assert_allclose(restored.scores(history), expected, rtol=1e-6)
 
 
 def test_the_future_is_not_learned(model: Model) -> None:
