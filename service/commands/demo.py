@@ -239,19 +239,25 @@ def _serve(workspace: Workspace, story: _Story) -> None:
             _recommended(workspace, service, story.profile)
             item = _click(workspace, story, running.collector.port, service)
             console.print(
-                f"\nShe looks at [bold]{item}[/] now (one `track` to the collector); the next answer knows:"
+                f"\nTen minutes later they look at [bold]{item}[/] (one `track` to the collector).\n"
+                "What they viewed lately, asked a moment after:"
             )
-            _recommended(workspace, service, story.profile)
+            _recommended(workspace, service, story.profile, "SURFACE_RECENTLY_VIEWED")
     finally:
         running.stop()
 
 
-def _recommended(workspace: Workspace, service: RecommendationServiceStub, profile: Node) -> None:
+def _recommended(
+    workspace: Workspace,
+    service: RecommendationServiceStub,
+    profile: Node,
+    surface: str = "SURFACE_FOR_YOU",
+) -> None:
     reply = service.Recommend(
         recommendation_service_pb2.RecommendRequest(
-            surface=recommendation_service_pb2.SURFACE_FOR_YOU,
+            surface=recommendation_service_pb2.Surface.Value(surface),
             lookup=common_pb2.Lookup(profile_id=profile.hex()),
-            exclude_bought=True,
+            exclude_bought=surface == "SURFACE_FOR_YOU",
             limit=SHOWN,
         ),
         timeout=CALL_S,
@@ -259,7 +265,7 @@ def _recommended(workspace: Workspace, service: RecommendationServiceStub, profi
     names = workspace.store.catalog.get([item.item_id for item in reply.items])
     console.print(
         table(
-            ["", "recommended", "why"],
+            ["", "item", "why"],
             [
                 (
                     n,

@@ -70,6 +70,9 @@ class Running:
 @pass_workspace
 def serve(workspace: Workspace) -> None:
     """Serve gRPC and the HTTP collector, until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     running = Running(workspace)
     running.start()
     config = workspace.config
@@ -80,9 +83,6 @@ def serve(workspace: Workspace) -> None:
         markup=False,
     )
     errors.print(f"store      {workspace.store_path}", markup=False)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     stop.wait()
     errors.print("stopping: finishing what is under way")
     running.stop()
