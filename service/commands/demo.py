@@ -255,7 +255,7 @@ def _recommended(
 ) -> None:
     reply = service.Recommend(
         recommendation_service_pb2.RecommendRequest(
-            surface=recommendation_service_pb2.Surface.Value(surface),
+            surface=surface,
             lookup=common_pb2.Lookup(profile_id=profile.hex()),
             exclude_bought=surface == "SURFACE_FOR_YOU",
             limit=SHOWN,
