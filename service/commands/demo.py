@@ -329,6 +329,7 @@ def _next(folder: Path, story: _Story, workspace: Workspace, seconds: float) -> 
         (f"{run} verify", "fold everything again and compare"),
         (f"{run} serve", "gRPC on 50051, the SDKs' collector on 8080"),
         (f"{program} doctor", "what works here"),
+        ("jupyter lab notebooks/", "compare and promote models (pip install jupyterlab)"),
     ):
         console.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
         console.print(f"      [dim]{text}[/]")
