@@ -12,7 +12,7 @@ from ingest.http.keys import WriteKeys
 from ingest.http.serve import CollectorServer
 from ingest.intake import Intake
 from service.output import errors
-from service.rpc.process import settle_memory
+from service.rpc.process import settle
 from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
 from service.workspace import Workspace, pass_workspace
@@ -55,7 +55,7 @@ class Running:
 
     def start(self) -> None:
         """Answer calls and take events."""
-        settle_memory()
+        settle()
         self.collector.start()
         self.rpc.start()
 

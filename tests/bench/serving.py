@@ -25,7 +25,7 @@ import psutil
 
 from service.config import GrpcConfig
 from service.pb.onefold.v1 import common_pb2, profile_service_pb2, recommendation_service_pb2
-from service.rpc.process import settle_memory
+from service.rpc.process import settle
 from service.rpc.server import RpcServer, Served
 from simulator.shop import Shop
 from tests.bench.report import goal, machine
@@ -90,7 +90,7 @@ def serve(folder: Path) -> None:
         store=world.store, keys=world.keys, rules=world.rules, reader=world.reader,
         recommending=served_models(world, folder), now_ms=lambda: NOON,
     )  # fmt: skip
-    settle_memory()
+    settle()
     with RpcServer(served, OPTIONS) as server:
         print(server.port, flush=True)
         sys.stdin.read()
@@ -110,7 +110,7 @@ def echo(path: Path) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo.Echo", methods),))
     server.add_registered_method_handlers("echo.Echo", methods)
     port = server.add_insecure_port("127.0.0.1:0")
-    settle_memory()
+    settle()
     server.start()
     print(port, flush=True)
     sys.stdin.read()

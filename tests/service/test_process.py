@@ -5,8 +5,8 @@ import sys
 
 SCRIPT = """
 import gc
-from service.rpc.process import NEW_OBJECTS_MAX, settle_memory
-settle_memory()
+from service.rpc.process import NEW_OBJECTS_MAX, settle
+settle()
 assert gc.get_threshold()[0] == NEW_OBJECTS_MAX
 assert gc.get_freeze_count() > 1000
 assert gc.isenabled()
