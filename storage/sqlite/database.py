@@ -13,7 +13,7 @@ SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction."""
 CACHE_KIB: Final = 262_144
-"""Page cache of the writing connection, 256 MB: a larger one is faster on large stores and bounds a load."""
+"""Page cache of the writing connection: bounds the memory of a bulk load."""
 READ_CACHE_KIB: Final = 8_192
 CHECKPOINT_PAGES: Final = 8_000
 """Pages (32 MB) of the write-ahead log between checkpoints."""
