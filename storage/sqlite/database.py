@@ -12,7 +12,7 @@ from storage.errors import SchemaMismatch, StoreError, StoreUnavailable
 SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction."""
-CACHE_KIB: Final = 262_144
+CACHE_KIB: Final = 65_536
 """Page cache of the writing connection: bounds the memory of a bulk load."""
 READ_CACHE_KIB: Final = 8_192
 CHECKPOINT_PAGES: Final = 8_000
