@@ -21,13 +21,16 @@ import numpy as np
 from models import zoo
 from models.errors import ArtefactError
 from models.evaluation import Leaderboard
-from models.protocol import Model
+from models.protocol import History, Model
+from profiles.facts import Kind
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 ITEMS: Final = "items.json"
 LIBRARIES: Final = ("numpy", "scipy", "implicit")
 _CHUNK: Final = 1 << 20
+_NAME_MAX: Final = 255
+"""What file systems allow."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +68,9 @@ class Bundle(msgspec.Struct, frozen=True):
 def save(
     folder: Path, manifest: Manifest, items: list[str], models: Mapping[str, Model]
 ) -> Manifest:
-    """Write an artefact to `folder`, which must not exist: whole or not at all."""
+    """Write an artefact to `folder`: whole or not at all. ArtefactError if it exists."""
+    if folder.exists():
+        raise ArtefactError(f"{folder}: exists already, and versions never change")
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder.parent))
     try:
@@ -81,9 +86,9 @@ def save(
         )
         (work / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(complete), indent=2))
         for path in work.iterdir():
-            _sync(path)
+            sync(path)
         os.replace(work, folder)
-        _sync(folder.parent)
+        sync(folder.parent)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -101,7 +106,9 @@ def read_manifest(folder: Path) -> Manifest:
         return msgspec.json.decode(text, type=Manifest)
     except FileNotFoundError:
         raise ArtefactError(f"{path}: missing") from None
-    except (ValueError, AttributeError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise ArtefactError(f"{path}: {error.strerror}") from None
+    except (ValueError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
         raise ArtefactError(f"{path}: not a manifest ({error})") from None
 
 
@@ -109,7 +116,7 @@ def load(folder: Path) -> Bundle:
     """A checked artefact; ArtefactError names the file that is missing, changed or damaged."""
     manifest = read_manifest(folder)
     for name, digest in manifest.files.items():
-        if Path(name).name != name:
+        if Path(name).name != name or len(name) > _NAME_MAX:
             raise ArtefactError(f"{folder / MANIFEST}: {name!r} is not a file name")
         path = folder / name
         if not path.is_file():
@@ -123,18 +130,42 @@ def load(folder: Path) -> Bundle:
             raise ArtefactError(f"{folder / MANIFEST}: {name} is no model of this code")
         try:
             models[name] = zoo.CLASSES[name].restore(parameters, _arrays(folder, manifest, name))
+            _fits(models[name], len(items))
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ArtefactError(f"{folder}: {name} does not fit this code ({error})") from None
+    if manifest.champion not in models:
+        # Else FOR_YOU would answer with what is trending, and nobody would know why.
+        raise ArtefactError(f"{folder / MANIFEST}: the champion {manifest.champion} is not in it")
     return Bundle(manifest, items, models)
 
 
 def _items(folder: Path, manifest: Manifest) -> list[str]:
     if ITEMS not in manifest.files:
         raise ArtefactError(f"{folder / ITEMS}: missing")
-    items = json.loads((folder / ITEMS).read_text())
+    path = folder / ITEMS
+    try:
+        # Not msgspec: ids may hold lone surrogates, which only json reads.
+        items = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(f"{path}: not JSON ({error})") from None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ArtefactError(f"{path}: not a list of item ids")
     if len(items) != manifest.items:
-        raise ArtefactError(f"{folder / ITEMS}: {len(items)} items, not {manifest.items}")
-    return [str(item) for item in items]
+        raise ArtefactError(f"{path}: {len(items)} items, not {manifest.items}")
+    if len(set(items)) != len(items):
+        raise ArtefactError(f"{path}: an item is there twice")
+    return items
+
+
+def _fits(model: Model, items: int) -> None:
+    """ValueError unless the model has one finite score for each item: arrays of another data set load too."""
+    if not items:
+        return
+    both = np.array([Kind.BOUGHT, Kind.VIEWED], np.int8)
+    probe = History(np.zeros(2, np.int32), both, np.zeros(2, np.int64), np.ones(2, np.float32), 0)
+    scores = model.scores(probe)
+    if scores is None or scores.shape != (items,) or not np.isfinite(scores).all():
+        raise ValueError(f"not a finite score for each of {items} items")
 
 
 def _arrays(folder: Path, manifest: Manifest, model: str) -> dict[str, Any]:
@@ -151,13 +182,17 @@ def _arrays(folder: Path, manifest: Manifest, model: str) -> dict[str, Any]:
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_CHUNK):
+                digest.update(block)
+    except OSError as error:
+        raise ArtefactError(f"{path}: {error.strerror}") from None
     return digest.hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

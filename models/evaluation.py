@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import zoo
-from models.errors import NotEnoughData
+from models.errors import ModelError, NotEnoughData
 from models.interactions import DAY_MS, Interactions
 from models.metrics import Values, interval, ndcg, recall, reciprocal_rank, top
 from models.protocol import History, Model
@@ -81,11 +81,21 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def best(self) -> Row:
-        """The best on novel items among the candidates."""
-        return next(row for row in self.rows if row.model in zoo.CANDIDATES)
+        """The best on novel items among the candidates; ModelError if none was evaluated."""
+        for row in self.rows:
+            if row.model in zoo.CANDIDATES:
+                return row
+        raise ModelError(f"no candidate was evaluated: none of {', '.join(zoo.CANDIDATES)}")
 
     def refusal(self, model: str) -> str:
-        """Why a model must not be promoted; empty if it beats every baseline, interval above 0."""
+        """Why a model must not be promoted; empty if it may.
+
+        It may if, for each baseline, the 95 % interval of the difference in nDCG on novel items lies
+        above 0. The difference is paired, person by person, so what makes a person hard for both
+        models cancels out. No baseline beside it: refused, for then nothing was shown.
+        """
+        if not self.row(model).over_baselines:
+            return f"{model} was not compared with any baseline ({', '.join(zoo.BASELINES)})"
         for baseline, (mean, low, high) in self.row(model).over_baselines.items():
             if low <= 0:
                 return (
@@ -93,6 +103,42 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
                     f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
                 )
         return ""
+
+    def to_json(self) -> bytes:
+        """Everything in it, as JSON."""
+        return msgspec.json.encode(self)
+
+    def table(self) -> Any:
+        """A table for a terminal or a notebook (rich)."""
+        from rich.table import Table
+
+        table = Table("model", f"nDCG@{K} all", f"nDCG@{K} novel", "recall", "coverage", "tried")
+        for row in self.rows:
+            every, novel = row.scores["all"], row.scores["novel"]
+            table.add_row(
+                row.model,
+                f"{every.ndcg:.3f} [{every.low:.3f}, {every.high:.3f}]",
+                f"{novel.ndcg:.3f} [{novel.low:.3f}, {novel.high:.3f}]",
+                f"{novel.recall:.3f}",
+                f"{row.coverage:.0%}",
+                str(row.trials),
+            )
+        return table
+
+    def plot(self) -> Any:
+        """nDCG on novel items with intervals, best on top, as matplotlib axes; ModelError without it."""
+        try:
+            from matplotlib import pyplot
+        except ImportError:
+            raise ModelError("plot needs matplotlib: pip install 'onefold[notebook]'") from None
+        scores = [row.scores["novel"] for row in self.rows][::-1]
+        means = [score.ndcg for score in scores]
+        below = [max(0, score.ndcg - score.low) for score in scores]
+        above = [max(0, score.high - score.ndcg) for score in scores]
+        _, axes = pyplot.subplots()
+        axes.barh([row.model for row in self.rows][::-1], means, xerr=[below, above])
+        axes.set_xlabel(f"nDCG@{K} on novel items, 95 % interval")
+        return axes
 
 
 def cases_of(interactions: Interactions, start_ms: int, end_ms: int) -> tuple[list[Case], int]:
@@ -180,7 +226,8 @@ def leaderboard(
     """Tune each model on the validation window, fit it on all before the test window, judge it there."""
     if not len(interactions):
         raise NotEnoughData("there are no interactions to evaluate on")
-    grids = zoo.default() if models is None else models
+    asked = zoo.default() if models is None else [list(grid) for grid in models]
+    grids = zoo.fitting(asked, len(interactions.items))
     end = interactions.window[1] + 1 if end_ms is None else end_ms
     test_start = end - test_days * DAY_MS
     cases, cold = cases_of(interactions, test_start, end)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
+from models.errors import ModelError
+
 SEED: Final = 42
 
 
@@ -21,6 +23,7 @@ def item_factors(
 ) -> npt.NDArray[np.float32]:
     """Item factors of ALS for implicit feedback (Hu, Koren, Volinsky, ICDM 2008); items × factors."""
     from implicit.cpu.als import AlternatingLeastSquares
+    from implicit.recommender_base import ModelFitError
 
     # A new object each time: a second fit() of one silently keeps factors of the old shape.
     with threadpool_limits(1, "blas"), warnings.catch_warnings():
@@ -29,7 +32,10 @@ def item_factors(
             factors=factors, alpha=alpha, regularization=regularization, iterations=iterations,
             random_state=SEED, num_threads=os.cpu_count() or 1,
         )  # fmt: skip
-        model.fit(sp.csr_matrix(matrix, dtype=np.float32), show_progress=False)
+        try:
+            model.fit(sp.csr_matrix(matrix, dtype=np.float32), show_progress=False)
+        except ModelFitError as error:
+            raise ModelError(f"als: {error} (alpha {alpha}, λ {regularization})") from None
     return np.ascontiguousarray(model.item_factors, dtype=np.float32)
 
 

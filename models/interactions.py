@@ -1,6 +1,7 @@
 """Interactions: who did what with which item, when. Columns, immutable."""
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from models.errors import ModelError
 from profiles.facts import CANONICAL, Kind
 
 DAY_MS: Final = 86_400_000
@@ -22,6 +24,9 @@ EVENT_WEIGHTS: Final[Mapping[int, float]] = {
 _WEIGHT: Final = np.array([EVENT_WEIGHTS.get(kind, 0.0) for kind in range(16)], dtype=np.float32)
 KIND_NAMES: Final = {kind.value: name for kind, name in CANONICAL.items()}
 _KINDS: Final = {name.lower(): kind.value for kind, name in CANONICAL.items()}
+
+QUANTITY_MAX: Final = 1e9
+"""More than anybody sells at once; a larger one is a mistake that must not overflow a float32."""
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
@@ -57,22 +62,30 @@ class Interactions:
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Interactions":
         """From `(user, item, event name or kind, time_ms, quantity)`; unknown events are left out."""
-        kept = []
+        # Columns of machine numbers while reading: a list of a million tuples takes 200 MB.
+        users: dict[str, int] = {}
+        items: dict[str, int] = {}
+        user_codes, item_codes, kinds = array("i"), array("i"), array("b")
+        times, amounts = array("q"), array("f")
         for user, item, event, time_ms, quantity in rows:
             kind = _KINDS.get(event.lower(), 0) if isinstance(event, str) else int(event)
-            if kind:
-                amount = quantity if 0 < quantity < float("inf") else 1.0  # NaN compares false
-                kept.append((user, item, kind, time_ms, amount))
-        users, user_codes = _coded([row[0] for row in kept])
-        items, item_codes = _coded([row[1] for row in kept])
+            if kind in KIND_NAMES:
+                user_codes.append(users.setdefault(user, len(users)))
+                item_codes.append(items.setdefault(item, len(items)))
+                kinds.append(kind)
+                times.append(time_ms)
+                # NaN compares false.
+                amounts.append(quantity if 0 < quantity <= QUANTITY_MAX else 1.0)
+        user_names, user_order = _sorted(users)
+        item_names, item_order = _sorted(items)
         return cls(
-            user_codes,
-            item_codes,
-            np.array([row[2] for row in kept], dtype=np.int8),
-            np.array([row[3] for row in kept], dtype=np.int64),
-            np.array([row[4] for row in kept], dtype=np.float32),
-            users,
-            items,
+            user_order[np.frombuffer(user_codes, np.int32)],
+            item_order[np.frombuffer(item_codes, np.int32)],
+            np.frombuffer(kinds, np.int8),
+            np.frombuffer(times, np.int64),
+            np.frombuffer(amounts, np.float32),
+            user_names,
+            item_names,
         )
 
     @classmethod
@@ -80,11 +93,19 @@ class Interactions:
         cls, table: Any, user: str = "user", item: str = "item", time: str = "time_ms",
         event: str | None = None, quantity: str | None = None,
     ) -> "Interactions":  # fmt: skip
-        """From a pandas or Arrow table; without an event column every row is a purchase."""
+        """From a pandas or Arrow table; without an event column every row is a purchase.
+
+        Rows without a user, an item or a time are left out: "nan" would be one person with all of them.
+        Times are dates (UTC if they have no zone) or milliseconds since 1970. ModelError says which
+        column is missing or unreadable.
+        """
         frame = table.to_pandas() if hasattr(table, "to_pandas") else table
-        times = frame[time]
-        if times.dtype.kind == "M":
-            times = times.astype("datetime64[ms]").astype("int64")
+        named = [column for column in (user, item, time, event, quantity) if column]
+        if missing := [column for column in named if column not in frame.columns]:
+            raise ModelError(f"no column {missing[0]!r}; there are {', '.join(map(str, frame))}")
+        needed = [user, item, time, *([event] if event else [])]
+        frame = frame[frame[needed].notna().all(axis=1)]
+        times = _milliseconds(frame[time], time)
         events = frame[event] if event else [Kind.BOUGHT.value] * len(frame)
         amounts = frame[quantity] if quantity else [1.0] * len(frame)
         return cls.of(
@@ -144,12 +165,32 @@ class Interactions:
         for column in (self.user, self.item, self.kind, self.time_ms, self.quantity):
             digest.update(np.ascontiguousarray(column).tobytes())
         for names in (self.users, self.items):
-            digest.update("\0".join(map(str, names)).encode("utf-8", "surrogatepass"))
+            for name in names:
+                encoded = str(name).encode("utf-8", "surrogatepass")
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
         return digest.hexdigest()
 
 
-def _coded(names: list[str]) -> tuple[npt.NDArray[Any], Codes]:
-    """Distinct names in order, and the code of each name."""
-    column: npt.NDArray[Any] = np.array(names) if names else np.empty(0, "U1")
-    distinct, codes = np.unique(column, return_inverse=True)
-    return distinct, codes.astype(np.int32)
+def _sorted(codes: Mapping[str, int]) -> tuple[npt.NDArray[Any], Codes]:
+    """The names in order, and for each code as read its place in that order.
+
+    Names are Python strings: a fixed-width array takes the length of the longest name for each (one id
+    of 5,000 characters: 11 GB), and drops NUL characters at their ends.
+    """
+    names: npt.NDArray[Any] = np.empty(len(codes), dtype=object)
+    order = np.empty(len(codes), np.int32)
+    for place, name in enumerate(sorted(codes)):
+        names[place] = name
+        order[codes[name]] = place
+    return names, order
+
+
+def _milliseconds(times: Any, column: str) -> Any:
+    """A pandas column of dates or numbers as milliseconds since 1970."""
+    if times.dtype.kind == "M":
+        if getattr(times.dt, "tz", None) is not None:
+            times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+        return times.astype("datetime64[ms]").astype("int64")
+    if len(times) and times.dtype.kind not in "iuf":
+        raise ModelError(f"column {column!r} holds neither dates nor milliseconds ({times.dtype})")
+    return times

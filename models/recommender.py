@@ -18,9 +18,11 @@ SIMILAR_ITEMS: Final = "SIMILAR_ITEMS"
 BOUGHT_TOGETHER: Final = "BOUGHT_TOGETHER"
 BUY_AGAIN: Final = "BUY_AGAIN"
 TRENDING: Final = "TRENDING"
+POPULAR: Final = "POPULAR"
 RECENTLY_VIEWED: Final = "RECENTLY_VIEWED"
 
-_SEEN: Final = (Kind.VIEWED, Kind.CLICKED, Kind.ADDED, Kind.WISHED, Kind.BOUGHT)
+_SEEN: Final = np.zeros(16, bool)
+_SEEN[[Kind.VIEWED, Kind.CLICKED, Kind.ADDED, Kind.WISHED, Kind.BOUGHT]] = True
 _COUNTED: Final = {
     "recent_buyers": Code.TRENDING,
     "trending": Code.TRENDING,
@@ -75,7 +77,7 @@ class Recommender:
         self._models = bundle.models
 
     def recommend(self, request: Request) -> Answer:
-        """Up to `limit` items, best first; fewer if nothing more may be answered."""
+        """Up to `limit` items, best first; fewer if the answering model knows no more that may be shown."""
         history = self.history_of(request.history, request.now_ms)
         blocked = self._blocked(request, history)
         why = ""
@@ -119,6 +121,7 @@ class Recommender:
             BOUGHT_TOGETHER: ("bought_together", "item_knn", *counts),
             BUY_AGAIN: ("buy_again",),
             TRENDING: counts,
+            POPULAR: ("popular",),
             RECENTLY_VIEWED: ("recently_viewed",),
         }.get(surface, counts)
 
@@ -138,7 +141,7 @@ class Recommender:
             if item in self.code:
                 blocked[self.code[item]] = True
         if request.exclude_seen:
-            blocked[history.items[np.isin(history.kinds, _SEEN)]] = True
+            blocked[history.items[_SEEN[history.kinds]]] = True
         elif request.exclude_bought:
             blocked[history.items[history.kinds == Kind.BOUGHT]] = True
         return blocked
@@ -164,8 +167,7 @@ class Recommender:
         elif model.name in _OWN:
             reasons = [(_OWN[model.name], self.items[item]) for item in best]
         elif request.surface in (SIMILAR_ITEMS, BOUGHT_TOGETHER):
-            named = next((item for item in request.context_items if item in self.code), "")
-            reasons = [(Code.SIMILAR, named)] * len(best)
+            reasons = [(Code.SIMILAR, named) for named in self._likest(model, codes, request)]
         else:
             reasons = self._because(model, codes, history, request.unspoken)
         return [
@@ -180,13 +182,27 @@ class Recommender:
         history: History,
         unspoken: npt.NDArray[np.bool_] | None,
     ) -> list[tuple[Code, str]]:
-        """The item of the history that speaks for each: bought, or else looked at."""
+        """The item of the history that speaks for each, if it was bought or looked at."""
         found = model.because(history, items)
-        bought = set(history.items[history.kinds == Kind.BOUGHT].tolist())
+        done = set(zip(history.items.tolist(), history.kinds.tolist(), strict=True))
         reasons = []
         for cause in found.tolist() if found is not None else [-1] * len(items):
-            if cause < 0 or (unspoken is not None and unspoken[cause]):
+            named = cause >= 0 and not (unspoken is not None and unspoken[cause])
+            if named and (cause, Kind.BOUGHT) in done:
+                reasons.append((Code.BOUGHT, self.items[cause]))
+            elif named and ((cause, Kind.VIEWED) in done or (cause, Kind.CLICKED) in done):
+                reasons.append((Code.VIEWED, self.items[cause]))
+            else:  # "because you viewed" would not be true of what was only wished for or reviewed
                 reasons.append((Code.LIKED, ""))
-            else:
-                reasons.append((Code.BOUGHT if cause in bought else Code.VIEWED, self.items[cause]))
         return reasons
+
+    def _likest(
+        self, model: Model, items: npt.NDArray[np.int32], request: Request
+    ) -> Sequence[str]:
+        """For each item the context item that it is most like."""
+        known = [item for item in request.context_items if item in self.code]
+        if len(known) == 1:
+            return known * len(items)
+        likeness = [model.similar(self.code[item]) for item in known]
+        shares = np.stack([np.zeros(len(self.items)) if s is None else s for s in likeness])
+        return [known[n] for n in shares[:, items].argmax(axis=0)]

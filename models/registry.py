@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from models.artefact import MANIFEST, Bundle, Manifest, load, read_manifest, save
+from models.artefact import MANIFEST, Bundle, Manifest, load, read_manifest, save, sync
 from models.errors import ArtefactError, NoSuchModel, PromotionRefused
 from models.protocol import Model
 
@@ -109,17 +109,28 @@ class Registry:
     def _alias(self, name: str) -> _Alias | None:
         path = self.folder / name
         try:
-            return msgspec.json.decode(path.read_bytes(), type=_Alias)
+            alias = msgspec.json.decode(path.read_bytes(), type=_Alias)
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError as error:
+        except OSError as error:
+            raise ArtefactError(f"{path}: {error.strerror}") from None
+        except (msgspec.MsgspecError, ValueError) as error:  # ValueError: not UTF-8
             raise ArtefactError(f"{path}: not an alias ({error})") from None
+        for version in (alias.version, *alias.before):
+            if not _VERSION.fullmatch(version):
+                raise ArtefactError(f"{path}: {version!r} cannot name a version")
+        return alias
 
     def _point(self, name: str, alias: _Alias) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor, work = tempfile.mkstemp(prefix=f".{name}-", dir=self.folder)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(alias))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(work).replace(self.folder / name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(alias))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(work).replace(self.folder / name)
+        except BaseException:
+            Path(work).unlink(missing_ok=True)
+            raise
+        sync(self.folder)

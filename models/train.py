@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from models import zoo
 from models.artefact import Manifest
-from models.errors import NotEnoughData, TooManyItems
+from models.errors import NotEnoughData
 from models.evaluation import Leaderboard, Progress, leaderboard
 from models.interactions import Interactions
 from models.protocol import Model
@@ -24,7 +24,7 @@ def train(
     """Push a version as `candidate`. NotEnoughData if there is nothing to learn from."""
     if not len(interactions):
         raise NotEnoughData("there is nothing to learn from: no events that name a product")
-    grids = _fitting(default(), len(interactions.items))
+    grids = zoo.fitting(default(), len(interactions.items))
     board, refusal = _judge(interactions, grids, test_days, progress)
     end_ms = interactions.window[1] + 1
     models: dict[str, Model] = {}
@@ -62,13 +62,3 @@ def _judge(
         return leaderboard(interactions, grids, test_days=test_days, progress=progress), ""
     except NotEnoughData as error:
         return None, f"not evaluated: {error}"
-
-
-def _fitting(grids: list[list[Model]], items: int) -> list[list[Model]]:
-    """The models that so many items allow."""
-    from models.zoo.linear import EASE, EASE_ITEMS_MAX
-
-    fitting = [grid for grid in grids if items <= EASE_ITEMS_MAX or not isinstance(grid[0], EASE)]
-    if not fitting:
-        raise TooManyItems(f"{items:,} items: no model left that could learn from so many")
-    return fitting

@@ -2,10 +2,11 @@
 
 from typing import Any, Final
 
+from models.errors import TooManyItems
 from models.protocol import Model
 from models.zoo.counting import Popular, RecentBuyers, Trending
 from models.zoo.factors import ALS
-from models.zoo.linear import EASE, ItemKNN
+from models.zoo.linear import EASE, EASE_ITEMS_MAX, ItemKNN
 from models.zoo.personal import BuyAgain, RecentlyViewed
 
 CLASSES: Final[dict[str, type[Any]]] = {
@@ -19,6 +20,16 @@ BASELINES: Final = ("popular", "recent_buyers", "trending")
 
 CANDIDATES: Final = ("item_knn", "als", "ease")
 """Models that can find items that a person does not know yet."""
+
+
+def fitting(grids: list[list[Model]], items: int) -> list[list[Model]]:
+    """The models that so many items allow; TooManyItems if none is left."""
+    kept = [grid for grid in grids if items <= EASE_ITEMS_MAX or not isinstance(grid[0], EASE)]
+    if grids and not kept:
+        raise TooManyItems(
+            f"{items:,} items: no model left that could learn from so many; use als instead"
+        )
+    return kept
 
 
 def default() -> list[list[Model]]:

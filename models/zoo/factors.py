@@ -11,7 +11,7 @@ from models.errors import NotEnoughData
 from models.implicit_models import item_factors
 from models.interactions import Codes, Interactions
 from models.protocol import History, Scores
-from models.zoo.linear import history_values
+from models.zoo.linear import history_values, strongest_causes
 
 
 class ALS:
@@ -29,6 +29,8 @@ class ALS:
         self, factors: int = 128, alpha: float = 4, regularization: float = 20,
         iterations: int = 15, half_life_days: float | None = 180,
     ) -> None:  # fmt: skip
+        if factors < 1 or not 0 < alpha < np.inf or not 0 < regularization < np.inf:
+            raise ValueError("als: factors, alpha and regularization must be above 0")
         self.factors, self.alpha, self.regularization = factors, alpha, regularization
         self.iterations, self.half_life_days = iterations, half_life_days
         self._items: npt.NDArray[np.float32] = np.empty((0, factors), np.float32)
@@ -80,8 +82,7 @@ class ALS:
             return None
         known, weighted, matrix = system
         shares = weighted @ _solve(matrix, np.asarray(self._items[items]).T)
-        best = np.argmax(shares, axis=0)
-        return np.where(shares[best, np.arange(len(items))] > 0, known[best], -1).astype(np.int32)
+        return strongest_causes(shares, known)
 
     def similar(self, item: int) -> Scores | None:
         """Cosine of the factors."""
@@ -104,6 +105,8 @@ class ALS:
         """From saved item factors."""
         made = cls(**parameters)
         made._learned(arrays["items"])
+        if not np.isfinite(made._gram).all():
+            raise ValueError("factors that are not finite")
         return made
 
 
@@ -111,7 +114,8 @@ def _solve(
     matrix: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     # sposv solves symmetric positive systems in float32: twice as fast as a general solver.
-    _, solution, info = scipy.linalg.lapack.sposv(matrix, right)
+    # It reads columns, and the matrix is symmetric: its transpose needs no copy in another order.
+    _, solution, info = scipy.linalg.lapack.sposv(matrix.T, right)
     if info:
         solution = np.linalg.lstsq(matrix, right, rcond=None)[0]
     return np.asarray(solution, dtype=np.float32)

@@ -11,7 +11,8 @@ from models.protocol import NOBODY, History, Scores
 from models.zoo.counting import RecentBuyers
 from profiles.facts import Kind
 
-_LOOKED: tuple[int, ...] = (Kind.VIEWED, Kind.CLICKED, Kind.ADDED, Kind.WISHED)
+_LOOKED = np.zeros(16, bool)
+_LOOKED[[Kind.VIEWED, Kind.CLICKED, Kind.ADDED, Kind.WISHED]] = True
 
 
 class Personal:
@@ -59,7 +60,7 @@ class RecentlyViewed(Personal):
 
     def scores(self, history: History) -> Scores | None:
         """Between 0 and 1, higher for the newer."""
-        looked = np.isin(history.kinds, _LOOKED)
+        looked = _LOOKED[history.kinds]
         if not looked.any():
             return None
         items, times = history.items[looked], history.times_ms[looked]

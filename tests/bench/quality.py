@@ -2,16 +2,26 @@
 
 Online Retail II: a split by time; tuned on days −60 … −30, judged on the last 30, full ranking, customers
 who were there before. ML-1M: the five folds of Anelli et al. (UMAP 2022), EASE with their λ.
+
+How Online Retail II is cleaned decides its figures. Kept: lines with a customer, an invoice that is no
+cancellation (C…), quantity and price above 0, and a product's stock code (quality_data.PRODUCT). That gives
+5,691 customers × 4,596 items before the test window, and popular .089 / .034, as in
+facts/recommendation.md. EASE, ALS and buy again are above the figures there for two reasons, both of
+which the validation window alone would choose too: a pair's value is its newest purchase, decayed,
+instead of a sum (EASE novel, validation: .096 against .084), and buy again weighs by what sells now
+(all, validation: .324 against .294).
 """
 
 import sys
 import time
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from models.evaluation import Leaderboard, leaderboard
-from models.interactions import Interactions
+from models.interactions import DAY_MS, Interactions
 from models.metrics import ndcg, top
 from models.protocol import History
 from models.zoo.linear import EASE
@@ -19,7 +29,9 @@ from profiles.facts import Kind
 from tests.bench.quality_data import DATA, anelli_folds, online_retail
 from tests.bench.report import goal, machine
 
-ANELLI_LAMBDA = 238.56
+ANELLI_LAMBDA: Final = 238.56
+REFERENCE_SHAPE: Final = (5_691, 4_596)
+"""Customers and items before the test window in facts/recommendation.md."""
 
 
 def print_board(board: Leaderboard) -> None:
@@ -84,9 +96,22 @@ def main() -> None:
     if not DATA.exists():
         print(f"skipped: {DATA} is not here; it holds the benchmark data")
         sys.exit(0)
+    with threadpool_limits(1, "blas"):  # figures that do not depend on the number of cores
+        retail_figures()
+        movielens_figures()
+
+
+def retail_figures() -> None:
+    """Online Retail II: a split by time."""
     started = time.perf_counter()
-    board = leaderboard(online_retail())
-    print("\nUCI Online Retail II")
+    data = online_retail()
+    before = data.until(data.window[1] + 1 - 30 * DAY_MS)
+    shape = (len(np.unique(before.user)), len(np.unique(before.item)))
+    print(
+        f"\nUCI Online Retail II: {len(data):,} lines; before the test window {shape[0]:,} customers × "
+        f"{shape[1]:,} items (reference: {REFERENCE_SHAPE[0]:,} × {REFERENCE_SHAPE[1]:,})"
+    )
+    board = leaderboard(data)
     print_board(board)
     print(f"tuned, fitted and judged in {time.perf_counter() - started:.0f} s")
     novel = {row.model: row.scores["novel"].ndcg for row in board.rows}
@@ -96,11 +121,17 @@ def main() -> None:
     print(goal("buy again, nDCG@10 all", every["buy_again"], ">=", 0.335))
     print(goal("EASE, nDCG@10 novel", novel["ease"], ">=", 0.090))
     print(goal("ALS, nDCG@10 novel", novel["als"], ">=", 0.082))
+
+
+def movielens_figures() -> None:
+    """ML-1M: EASE with the λ of the paper."""
+    started = time.perf_counter()
     folds = anelli_ease()
     mean = float(np.mean(folds))
     print(
         "\nML-1M, folds of Anelli et al.: EASE λ 238.56 nDCG@10 by fold",
         [f"{v:.4f}" for v in folds],
+        f"mean {mean:.4f}, in {time.perf_counter() - started:.0f} s",
     )
     print(goal("EASE, distance of the mean from .334", abs(mean - 0.334), "<=", 0.003))
 

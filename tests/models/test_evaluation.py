@@ -1,9 +1,11 @@
 """Metrics by hand, the split by time, and a verdict that baselines can win."""
 
+import io
+
 import numpy as np
 import pytest
 
-from models.errors import NotEnoughData
+from models.errors import ModelError, NotEnoughData
 from models.evaluation import cases_of, judge, leaderboard
 from models.interactions import DAY_MS, Interactions
 from models.metrics import interval, ndcg, recall, reciprocal_rank, top
@@ -135,3 +137,35 @@ def test_too_few_people_to_judge_by_is_said() -> None:
         leaderboard(Interactions.of(rows(people=4)), grid())
     with pytest.raises(NotEnoughData, match="no interactions"):
         leaderboard(Interactions.of([]), grid())
+
+
+def test_an_interval_of_very_many_people_needs_little_memory() -> None:
+    import tracemalloc
+
+    values = np.random.default_rng(1).random(100_000)
+    tracemalloc.start()
+    low, high = interval(values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert low < values.mean() < high
+    assert peak < 200e6  # all draws at once would take 1,600 MB
+
+
+def test_a_leaderboard_shows_itself() -> None:
+    import msgspec
+    from rich.console import Console
+
+    board = leaderboard(shop(120), grid())
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(board.table())
+    shown = console.export_text()
+    assert all(row.model in shown for row in board.rows)
+    assert msgspec.json.decode(board.to_json(), type=type(board)) == board
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        with pytest.raises(ModelError, match="needs matplotlib"):
+            board.plot()
+    else:
+        mpl.use("Agg")
+        assert len(board.plot().patches) == len(board.rows)

@@ -15,7 +15,7 @@ from models.interactions import DAY_MS, Interactions
 from models.protocol import NOBODY, Model
 from models.zoo.counting import Popular, RecentBuyers, Trending
 from models.zoo.factors import ALS
-from models.zoo.linear import EASE, EASE_ITEMS_MAX, ItemKNN
+from models.zoo.linear import EASE, EASE_ITEMS_MAX, ItemKNN, history_values
 from models.zoo.personal import BuyAgain, RecentlyViewed
 from profiles.facts import Kind
 from tests.models.shops import DOG, NOW, TEA, history_of, shop
@@ -226,3 +226,44 @@ def test_any_history_gets_finite_scores(done: list[tuple[str, Kind]]) -> None:
 
 
 _FITTED = {name: made(name) for name in zoo.CLASSES}
+
+
+@pytest.mark.parametrize("name", sorted(zoo.CLASSES))
+def test_another_future_leaves_what_was_learned_as_it_was(name: str) -> None:
+    past = [("p", "tea", "Order Completed", NOW - DAY_MS, 1.0)]
+    past += [(f"q{n}", i, "Order Completed", NOW - n * DAY_MS, 1.0)
+             for n in range(1, 30) for i in (TEA if n % 2 else DOG)]  # fmt: skip
+
+    def learned(future: list[str]) -> dict[str, Any]:
+        later = [(f"q{n}", i, "Order Completed", NOW + n, 1.0) for n, i in enumerate(future)]
+        data = Interactions.of([*past, *later, ("q1", "cup", "Product Viewed", NOW, 1.0)])
+        return dict(zoo.CLASSES[name](**SMALL.get(name, {})).fit(data, NOW).arrays())
+
+    one, other = learned(["bone"] * 20), learned(["tea"] * 20)
+    assert one.keys() == other.keys()
+    for key, values in one.items():
+        np.testing.assert_array_equal(values, other[key])
+
+
+@pytest.mark.parametrize("size", [1, 2, 511, 512, 513])
+def test_ease_in_place_is_the_formula(size: int) -> None:
+    from models.zoo.linear import _inverse_lower, _off_diagonal
+
+    values = np.random.default_rng(size).random((size + 5, size))
+    gram = values.T @ values + 5 * np.eye(size)
+    inverse = np.linalg.inv(gram)
+    expected = inverse / -np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    found = _off_diagonal(_inverse_lower(np.asfortranarray(gram)))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_neighbours_of_a_history_are_those_of_the_matrix() -> None:
+    model = ItemKNN().fit(SHOP, NOW)
+    history = history_of(SHOP, ("tea", Kind.BOUGHT), ("bone", Kind.VIEWED), ("tea", Kind.VIEWED))
+    row = np.zeros(len(SHOP.items), np.float32)
+    for item, value in zip(*history_values(history, model.half_life_days), strict=True):
+        row[item] = value
+    scores = model.scores(history)
+    assert scores is not None
+    np.testing.assert_allclose(scores, model._likeness.T @ row, rtol=1e-6)
