@@ -43,7 +43,7 @@ buf-breaking: $(READY) ## compare proto/ with the main branch
 
 lock: $(READY) ## pin every dependency again, with hashes and without index addresses
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	  --extra dev --extra cassandra pyproject.toml -o requirements.lock
+	  --extra dev --extra cassandra --extra kafka pyproject.toml -o requirements.lock
 
 bench: bench-ingest bench-serving bench-quality bench-people ## every benchmark
 

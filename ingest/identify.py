@@ -1,9 +1,9 @@
-"""The identify stage: new evidence becomes people, in the transaction that stores it (DESIGN §3.4)."""
+"""The identify stage: new evidence becomes people (DESIGN §3.4). One writer at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from identity.evidence import KeepApart, Link, MustLink
-from identity.incremental import decide
+from identity.incremental import Change, decide
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 from identity.rules import Rules
@@ -33,9 +33,26 @@ class _Known:
 
 
 def identify(
-    store: Store, links: Sequence[Link], must_links: Sequence[MustLink], rules: Rules
-) -> None:
-    """Bring people up to date with evidence that the store holds already."""
-    change = decide(links, must_links, _Known(store), rules)
-    store.people.write(change.clusters, change.alone)
-    store.people.replace_refusals(change.resolved, change.refusals)
+    store: Store,
+    links: Sequence[Link],
+    must_links: Sequence[MustLink],
+    rules: Rules,
+    *,
+    again: bool = False,
+    announce: Callable[[Change], None] = lambda change: None,
+) -> Change | None:
+    """Store evidence and bring people up to date with it; None if it said nothing new.
+
+    `announce` hears of the change before people are written. `again` decides all of it as if it were
+    new and writes every row of its components: for evidence that another writer may have half decided.
+    """
+    new_links = store.evidence.merge_links(links)
+    new_must_links = store.evidence.merge_must_links(must_links)
+    news: list[Link | MustLink] = [*links, *must_links]
+    touched = {node for each in news for node in (each.a, each.b)} if again else set()
+    if not (new_links or new_must_links or touched):
+        return None
+    change = decide(new_links, new_must_links, _Known(store), rules, touched=touched)
+    announce(change)
+    store.people.write(change.resolved, change.clusters, change.refusals)
+    return change

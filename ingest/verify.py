@@ -90,7 +90,9 @@ def refold(
             report.differ("leaf", leaf, f"a stored event no longer decodes: {event.reason}")
             continue
         # The first counted copy's time stands, and the key is what a retry repeats.
-        event = msgspec.structs.replace(event, time_ms=row.time_ms, message_id=row.message_id)
+        event = msgspec.structs.replace(
+            event, time_ms=row.time_ms, key_ms=row.key_ms, message_id=row.message_id
+        )
         found = extractor.extract(event, source)
         if found.leaf != leaf:
             report.differ("leaf", leaf, "today's rules store one of its events elsewhere")

@@ -74,6 +74,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Millionths of the currency; None where the event states no readable amount."""
     device: Node | None = None
     consent: tuple[tuple[str, bool], ...] = ()
+    key_ms: int = 0
+    """The time that a retry of the event repeats."""
 
 
 def hash64(text: str) -> int:
@@ -94,6 +96,7 @@ def facts_of(event: Event, device: Node | None) -> Facts:
             traits=event.traits if event.type == "identify" else {},
             device=device,
             consent=event.consent,
+            key_ms=event.key_ms,
         )
     name = event.name[:NAME_MAX]
     key = name.lower()
@@ -123,6 +126,7 @@ def facts_of(event: Event, device: Node | None) -> Facts:
         amount=amount,
         device=device,
         consent=event.consent,
+        key_ms=event.key_ms,
     )
 
 

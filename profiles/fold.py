@@ -25,6 +25,7 @@ def fold(part: Part, leaf: Node, entries: Iterable[tuple[int, int, Facts]]) -> b
         changed = True
         if counted_at < offset:
             continue
+        part.newest_key_ms = max(part.newest_key_ms, facts.key_ms)
         if device:
             body = body_at(part, facts.time_ms)
         else:

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-FORMAT: Final = 1
-"""Version of the stored form; a part of another version is rebuilt from its timeline."""
+FORMAT: Final = 2
+"""Version of the stored form."""
+UNKNOWN_MS: Final = 1 << 62
+"""Newest key of a part that does not know it: format 1 had none. Then every row is looked for."""
 
 INTERACTIONS_MAX: Final = 200
 PURCHASES_MAX: Final = 500
@@ -122,6 +124,8 @@ class Part(msgspec.Struct, array_like=True, gc=False):
     """A person identifier's events; for a device, those of visits too old to be told apart."""
     visits: list[Visit] = []
     """A device identifier's events, by visit, oldest first."""
+    newest_key_ms: int = -1
+    """The largest `key_ms` that was counted: an event past it cannot have been counted before."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -135,4 +139,7 @@ def encode(part: Part) -> bytes:
 
 def decode(blob: bytes) -> Part:
     """The part that `encode` gave; msgspec.DecodeError if it is something else."""
-    return _decoder.decode(blob)
+    part = _decoder.decode(blob)
+    if part.format < FORMAT:
+        part.format, part.newest_key_ms = FORMAT, UNKNOWN_MS
+    return part

@@ -4,12 +4,13 @@ Each promise in a docstring is a test of the contract suite (`tests/storage/cont
 implementation passes. Writes outside `Store.transaction` are durable when they return.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
 
+from identity.changes import PersonChange
 from identity.evidence import Companion, KeepApart, Link, MustLink, Use
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
@@ -47,17 +48,20 @@ class TimelineQuery(msgspec.Struct, frozen=True, kw_only=True):
 class Timeline(Protocol):
     """What happened, under the identifier it happened to."""
 
-    def next_offset(self, count: int) -> int:
-        """Take `count` log offsets; the first of them. Offsets only grow."""
+    def add(
+        self, rows: Sequence[TimelineRow], beyond: Mapping[Node, int] | None = None
+    ) -> list[int]:
+        """Store rows; the lowest offset stored for each row's key. Storing one twice is the same as once.
 
-    def add(self, rows: Sequence[TimelineRow]) -> list[int]:
-        """Store rows; the lowest offset stored for each row's key. Storing one twice is the same as once."""
+        `beyond` may give the largest `key_ms` that a leaf holds: a row past it is new, and a store need
+        not look for it.
+        """
 
     def read(self, leaves: Sequence[Node], query: TimelineQuery) -> list[TimelineRow]:
         """Rows of all `leaves` together, newest key first."""
 
     def scan(self, after: Node | None = None) -> Iterator[TimelineRow]:
-        """Every row, in the order of leaf, then key; from the first leaf above `after`."""
+        """Every row by leaf, in the store's order of leaves, then by key; from the first leaf past `after`."""
 
     def count(self) -> int:
         """How many rows there are."""
@@ -69,11 +73,14 @@ class Parts(Protocol):
     def read(self, leaves: Iterable[Node]) -> dict[Node, bytes]:
         """The blobs of those leaves that have one."""
 
-    def write(self, blobs: Mapping[Node, bytes]) -> None:
-        """Replace blobs."""
+    def write(self, blobs: Mapping[Node, tuple[int, bytes]]) -> None:
+        """Replace blobs, given as `(offset it stands at, blob)`.
+
+        Where several may write, a blob of a lower offset never replaces one of a higher.
+        """
 
     def leaves(self, after: Node | None, limit: int) -> list[Node]:
-        """The next `limit` leaves above `after`, in order."""
+        """The next `limit` leaves past `after`, in the store's order of leaves."""
 
     def count(self) -> int:
         """How many leaves have a part."""
@@ -129,14 +136,16 @@ class People(Protocol):
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
         """The cluster of each node that is in one of two members or more."""
 
-    def write(self, clusters: Sequence[Cluster], gone: Iterable[Node]) -> None:
-        """Store clusters with their members, and forget the cluster of the nodes in `gone`, which are alone."""
+    def write(
+        self, resolved: Collection[Node], clusters: Sequence[Cluster], refusals: Sequence[Refusal]
+    ) -> None:
+        """Replace what is known of everybody in `resolved`, who hold all members and ends given.
+
+        Those in none of `clusters` are alone.
+        """
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
         """Refused links that name any of `nodes`."""
-
-    def replace_refusals(self, nodes: Iterable[Node], refusals: Sequence[Refusal]) -> None:
-        """Forget the refusals that name any of `nodes`, then store `refusals`."""
 
     def refusals(self, limit: int) -> list[Refusal]:
         """The newest refusals: the conflicts that an operator sees."""
@@ -269,6 +278,32 @@ class Catalog(Protocol):
         """How many items there are."""
 
 
+class Changes(Protocol):
+    """Changes of people on their way to those who follow them: written before they take effect."""
+
+    def announce(self, changes: Sequence[PersonChange]) -> None:
+        """Keep changes until they are published; announcing one twice is the same as once."""
+
+    def announced(self, limit: int) -> list[PersonChange]:
+        """Changes that are not published yet, oldest first."""
+
+    def published(self, changes: Sequence[PersonChange]) -> None:
+        """Those changes are with their followers: move them to the history."""
+
+    def history(self, after: tuple[int, str], limit: int) -> list[PersonChange]:
+        """Published changes in the order of `(time_ms, id)`, past `after`."""
+
+
+class Leases(Protocol):
+    """Who may write what has a single writer. An epoch fences those who had the lease before."""
+
+    def take(self, name: str, holder: str) -> int:
+        """Become the holder: an epoch above all before. What this store writes carries it from now on."""
+
+    def epoch(self, name: str) -> int:
+        """The newest epoch; 0 if nobody ever held the lease. A holder of an older one must stop."""
+
+
 class Store(Protocol):
     """One workspace's facts and what follows from them."""
 
@@ -292,9 +327,20 @@ class Store(Protocol):
     def positions(self) -> Positions: ...
     @property
     def catalog(self) -> Catalog: ...
+    @property
+    def changes(self) -> Changes: ...
+    @property
+    def leases(self) -> Leases: ...
+
+    def close(self) -> None:
+        """Let go of files and connections; closing twice is the same as once."""
+
+
+class EmbeddedStore(Store, Protocol):
+    """A store that is its own log, and commits what several stages write together."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """All writes within are durable together when it ends, or none is if it raises."""
 
-    def close(self) -> None:
-        """Let go of files and connections; closing twice is the same as once."""
+    def next_offset(self, count: int) -> int:
+        """Take `count` log offsets; the first of them. Offsets only grow."""

@@ -18,18 +18,10 @@ class SqliteTimeline:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def next_offset(self, count: int) -> int:
-        with self._database.transaction():
-            found = self._database.rows("SELECT value FROM meta WHERE key = 'next_offset'")
-            first: int = found[0][0] if found else 1
-            self._database.write(
-                "INSERT INTO meta VALUES ('next_offset', ?) "
-                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (first + count,),
-            )
-        return first
-
-    def add(self, rows: Sequence[TimelineRow]) -> list[int]:
+    def add(
+        self, rows: Sequence[TimelineRow], beyond: Mapping[Node, int] | None = None
+    ) -> list[int]:
+        # Inserting finds copies by itself: nothing is gained by knowing which rows are new.
         if not rows:
             return []
         low, high = min(row.offset for row in rows), max(row.offset for row in rows)
@@ -97,10 +89,10 @@ class SqliteParts:
             )
         )
 
-    def write(self, blobs: Mapping[Node, bytes]) -> None:
+    def write(self, blobs: Mapping[Node, tuple[int, bytes]]) -> None:
         self._database.write_many(
             "INSERT INTO parts VALUES (?, ?) ON CONFLICT (leaf) DO UPDATE SET part = excluded.part",
-            sorted(blobs.items()),
+            [(leaf, blob) for leaf, (_, blob) in sorted(blobs.items())],
         )
 
     def leaves(self, after: Node | None, limit: int) -> list[Node]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from storage.errors import SchemaMismatch, StoreError, StoreUnavailable
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction."""
 CACHE_KIB: Final = 65_536
@@ -19,6 +19,14 @@ CHECKPOINT_PAGES: Final = 8_000
 """Pages (32 MB) of the write-ahead log between checkpoints."""
 IN_MAX: Final = 500
 """Values bound in one `IN (...)`: few statement shapes, far below SQLite's limit of 32,766."""
+
+_UPGRADES: Final = {
+    # version before: what makes the next one of it
+    1: """CREATE TABLE changes (
+            id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, published INTEGER NOT NULL, change BLOB NOT NULL
+          ) WITHOUT ROWID;
+          CREATE INDEX changes_by_time ON changes (published, time_ms, id);""",
+}
 
 _UNAVAILABLE: Final = (
     sqlite3.SQLITE_FULL,
@@ -85,15 +93,21 @@ class Database:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             (tables,) = self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (version,) = self._writer.execute("PRAGMA user_version").fetchone()
             if not tables:
-                schema = (Path(__file__).parent / "schema.sql").read_text()
-                for statement in _statements(schema):
-                    self._writer.execute(statement)
-                self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._become((Path(__file__).parent / "schema.sql").read_text(), SCHEMA_VERSION)
+            elif 0 < version < SCHEMA_VERSION:
+                for older in range(version, SCHEMA_VERSION):
+                    self._become(_UPGRADES[older], older + 1)
             self._writer.execute("COMMIT")
         except BaseException:
             self._writer.execute("ROLLBACK")
             raise
+
+    def _become(self, script: str, version: int) -> None:
+        for statement in _statements(script):
+            self._writer.execute(statement)
+        self._writer.execute(f"PRAGMA user_version = {version}")
 
     def _check_version(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()

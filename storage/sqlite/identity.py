@@ -1,6 +1,6 @@
 """Evidence, devices, people and identifiers in SQLite."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -207,29 +207,39 @@ class SqlitePeople:
             found[node] = made[profile]
         return found
 
-    def write(self, clusters: Sequence[Cluster], gone: Iterable[Node]) -> None:
-        alone = [(node,) for node in gone]
+    def write(
+        self, resolved: Collection[Node], clusters: Sequence[Cluster], refusals: Sequence[Refusal]
+    ) -> None:
+        nodes = [(node,) for node in resolved]
         members = [(node, c.profile_id) for c in clusters for node in c.members]
         with self._database.transaction():
             # Every old cluster of a touched node ends; those that live on are written below.
-            touched = [node for (node,) in alone] + [node for node, _ in members]
             old = {
                 profile
                 for (profile,) in self._database.rows_in(
                     lambda marks: f"SELECT profile FROM cluster_members WHERE node IN ({marks})",
-                    touched,
+                    resolved,
                 )
             }
             self._database.write_many(
                 "DELETE FROM clusters WHERE profile = ?", [(profile,) for profile in sorted(old)]
             )
-            self._database.write_many("DELETE FROM cluster_members WHERE node = ?", alone)
+            for statement in (
+                "DELETE FROM cluster_members WHERE node = ?",
+                "DELETE FROM refusals WHERE a = ?",
+                "DELETE FROM refusals WHERE b = ?",
+            ):
+                self._database.write_many(statement, nodes)
             self._database.write_many(
                 "INSERT OR REPLACE INTO clusters VALUES (?, ?)",
                 [(c.profile_id, b"".join(sorted(c.members))) for c in clusters],
             )
             self._database.write_many(
                 "INSERT OR REPLACE INTO cluster_members VALUES (?, ?)", sorted(members)
+            )
+            self._database.write_many(
+                "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
+                [(r.a, r.b, r.since_ms, msgspec.msgpack.encode(r)) for r in refusals],
             )
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
@@ -238,16 +248,6 @@ class SqlitePeople:
         for end in ("a", "b"):
             found |= set(self._database.rows_in(_naming("refusal", "refusals", end), wanted))
         return [_refusal(blob) for (blob,) in sorted(found)]
-
-    def replace_refusals(self, nodes: Iterable[Node], refusals: Sequence[Refusal]) -> None:
-        ends = [(node,) for node in nodes]
-        with self._database.transaction():
-            self._database.write_many("DELETE FROM refusals WHERE a = ?", ends)
-            self._database.write_many("DELETE FROM refusals WHERE b = ?", ends)
-            self._database.write_many(
-                "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
-                [(r.a, r.b, r.since_ms, msgspec.msgpack.encode(r)) for r in refusals],
-            )
 
     def refusals(self, limit: int) -> list[Refusal]:
         return [

@@ -74,3 +74,9 @@ CREATE TABLE refusals (
 ) WITHOUT ROWID;
 CREATE INDEX refusals_by_b ON refusals (b, a);
 CREATE INDEX refusals_by_time ON refusals (since_ms);
+
+-- Changes of people: announced before they take effect, then published.
+CREATE TABLE changes (
+  id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, published INTEGER NOT NULL, change BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX changes_by_time ON changes (published, time_ms, id);

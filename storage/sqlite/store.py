@@ -7,10 +7,12 @@ from storage.errors import KeyMismatch
 from storage.keys import Keys, create_keys, load_keys
 from storage.ports import (
     Catalog,
+    Changes,
     DeadLetters,
     Devices,
     Evidence,
     Identifiers,
+    Leases,
     Lookups,
     Parts,
     People,
@@ -26,11 +28,17 @@ from storage.sqlite.identity import (
     SqliteLookups,
     SqlitePeople,
 )
-from storage.sqlite.ledger import SqliteCatalog, SqliteDeadLetters, SqlitePositions
+from storage.sqlite.ledger import (
+    SqliteCatalog,
+    SqliteChanges,
+    SqliteDeadLetters,
+    SqliteLeases,
+    SqlitePositions,
+)
 
 
 class SqliteStore:
-    """`storage.ports.Store` in one file."""
+    """`storage.ports.EmbeddedStore` in one file."""
 
     def __init__(self, path: Path, keys: Keys, *, read_only: bool = False) -> None:
         self.database = Database(path, read_only=read_only)
@@ -44,6 +52,8 @@ class SqliteStore:
         self.dead_letters: DeadLetters = SqliteDeadLetters(self.database)
         self.positions: Positions = SqlitePositions(self.database)
         self.catalog: Catalog = SqliteCatalog(self.database)
+        self.changes: Changes = SqliteChanges(self.database)
+        self.leases: Leases = SqliteLeases(self.database)
         self._check_keys(keys)
 
     def _check_keys(self, keys: Keys) -> None:
@@ -59,6 +69,18 @@ class SqliteStore:
     def transaction(self) -> AbstractContextManager[None]:
         """All writes within are durable together when it ends, or none is if it raises."""
         return self.database.transaction()
+
+    def next_offset(self, count: int) -> int:
+        """Take `count` log offsets; the first of them. Offsets only grow."""
+        with self.transaction():
+            found = self.database.rows("SELECT value FROM meta WHERE key = 'next_offset'")
+            first: int = found[0][0] if found else 1
+            self.database.write(
+                "INSERT INTO meta VALUES ('next_offset', ?) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (first + count,),
+            )
+        return first
 
     def close(self) -> None:
         """Let go of the file."""

@@ -170,9 +170,9 @@ def test_verification_finds_what_was_tampered_with(
     world = Workspace(tmp_path)
     world.take(stream[:600])
     leaf = world.store.parts.leaves(None, 1)[0]
-    world.store.parts.write({leaf: b"\x91\x01"})
+    world.store.parts.write({leaf: (1, b"\x91\x01")})
     cluster = next(world.store.people.scan())
-    world.store.people.write([], cluster.members)
+    world.store.people.write(cluster.members, [], [])
     report = verify(world.store, world.keys, world.rules, world.sources.named)
     assert {difference.what for difference in report.examples} == {"part", "person"}
     assert report.differences == 2

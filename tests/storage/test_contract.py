@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from identity.changes import Kind, PersonChange
 from identity.evidence import NEVER, Companion, Link, MustLink, Use
 from identity.nodes import Node, NodeHasher
 from identity.resolve import Cluster, Refusal
@@ -17,6 +18,7 @@ from storage.ports import (
     TimelineQuery,
     TimelineRow,
 )
+from storage.sqlite import SqliteStore
 
 hasher = NodeHasher(b"k" * 32)
 ASHA, RAVI, MAIL = (
@@ -25,10 +27,6 @@ ASHA, RAVI, MAIL = (
     hasher.node("email", "asha@example.com"),
 )
 BROWSER, PHONE = hasher.node("anonymous_id", "b1"), hasher.node("device_id", "p1")
-
-
-class Stop(Exception):
-    """Ends a transaction."""
 
 
 def row(
@@ -52,47 +50,9 @@ def messages(rows: Sequence[TimelineRow]) -> list[str]:
     return [found.message_id for found in rows]
 
 
-# --- transactions ---------------------------------------------------------------------------------
-
-
-def test_what_a_failed_transaction_wrote_is_not_there(store: Store) -> None:
-    with pytest.raises(Stop), store.transaction():
-        store.timeline.add([row("m1", 1)])
-        store.parts.write({ASHA: b"part"})
-        assert store.parts.read([ASHA]) == {ASHA: b"part"}
-        raise Stop
-    assert store.timeline.count() == 0
-    assert store.parts.read([ASHA]) == {}
-
-
-def test_a_transaction_within_another_is_part_of_it(store: Store) -> None:
-    with pytest.raises(Stop), store.transaction():
-        with store.transaction():
-            store.parts.write({ASHA: b"part"})
-        raise Stop
-    assert store.parts.count() == 0
-
-
-def test_other_threads_see_a_transaction_only_when_it_ends(store: Store) -> None:
-    seen: list[int] = []
-
-    def look() -> None:
-        seen.append(store.parts.count())
-
-    with store.transaction():
-        store.parts.write({ASHA: b"part"})
-        inside = threading.Thread(target=look)
-        inside.start()
-        inside.join()
-    look()
-    assert seen == [0, 1]
-
-
 def test_any_thread_may_use_it(store: Store) -> None:
     def write(n: int) -> None:
-        with store.transaction():
-            first = store.timeline.next_offset(1)
-            store.timeline.add([row(f"m{n}", first)])
+        store.timeline.add([row(f"m{n}", n)])
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(20)]
     for thread in threads:
@@ -106,15 +66,27 @@ def test_any_thread_may_use_it(store: Store) -> None:
 # --- timeline and parts ---------------------------------------------------------------------------
 
 
-def test_offsets_only_grow(store: Store) -> None:
-    first = store.timeline.next_offset(10)
-    assert store.timeline.next_offset(1) == first + 10
-
-
 def test_an_event_stored_twice_is_there_once_at_its_lowest_offset(store: Store) -> None:
     assert store.timeline.add([row("m1", 1), row("m2", 2), row("m1", 3)]) == [1, 2, 1]
     assert store.timeline.add([row("m2", 4), row("m3", 5)]) == [2, 5]
     assert store.timeline.count() == 3
+
+
+def test_an_earlier_copy_of_an_event_takes_its_place(store: Store) -> None:
+    if isinstance(store, SqliteStore):
+        pytest.skip("an embedded log has one writer: offsets never go back")
+    store.timeline.add([row("m1", 7, name="late")])
+    assert store.timeline.add([row("m1", 3, name="early")]) == [3]
+    assert store.timeline.add([row("m1", 7, name="late")]) == [3]
+    (held,) = store.timeline.read([ASHA], TimelineQuery())
+    assert (held.offset, held.name) == (3, "early")
+
+
+def test_a_row_past_what_a_leaf_holds_is_new(store: Store) -> None:
+    store.timeline.add([row("m1", 1, at=1000)], {})
+    rows = [row("m1", 2, at=1000), row("m2", 3, at=1001), row("m2", 4, at=1001)]
+    assert store.timeline.add(rows, {ASHA: 1000}) == [1, 3, 3]
+    assert store.timeline.count() == 2
 
 
 def test_the_same_message_under_another_leaf_or_time_is_another(store: Store) -> None:
@@ -144,13 +116,24 @@ def test_a_timeline_is_filtered_by_name_type_and_time(store: Store) -> None:
     assert read([], TimelineQuery()) == read([RAVI], TimelineQuery()) == []
 
 
-def test_a_scan_gives_every_row_by_leaf(store: Store) -> None:
-    store.timeline.add([row("m1", 1, leaf=RAVI), row("m2", 2), row("m3", 3, leaf=RAVI)])
-    leaves = [found.leaf for found in store.timeline.scan()]
-    assert leaves == sorted(leaves)
-    assert len(leaves) == 3
-    low = min(ASHA, RAVI)
-    assert {found.leaf for found in store.timeline.scan(after=low)} == {max(ASHA, RAVI)}
+def test_a_scan_gives_every_row_by_leaf_in_one_order(store: Store) -> None:
+    year = 365 * 86_400_000
+    leaves = [hasher.node("user_id", str(n)) for n in range(40)]
+    rows = [
+        row(f"{n}-{at}", 3 * n + at, leaf=leaf, at=at * year)
+        for n, leaf in enumerate(leaves)
+        for at in range(3)
+    ]
+    store.timeline.add(rows)
+    found = list(store.timeline.scan())
+    assert sorted(found, key=lambda each: each.offset) == rows
+    order = list(dict.fromkeys(each.leaf for each in found))
+    assert [(each.leaf, each.key_ms) for each in found] == [
+        (leaf, at * year) for leaf in order for at in range(3)
+    ]
+    assert list(store.timeline.scan(after=order[25])) == found[26 * 3 :]
+    store.parts.write({leaf: (1, leaf) for leaf in leaves})
+    assert store.parts.leaves(None, 100) == order
 
 
 def test_a_row_comes_back_as_it_was_stored(store: Store) -> None:
@@ -160,16 +143,28 @@ def test_a_row_comes_back_as_it_was_stored(store: Store) -> None:
 
 
 def test_parts_are_replaced_and_listed_in_order(store: Store) -> None:
-    store.parts.write({ASHA: b"1", RAVI: b"2"})
-    store.parts.write({ASHA: b"3"})
+    store.parts.write({ASHA: (1, b"1"), RAVI: (2, b"2")})
+    store.parts.write({ASHA: (3, b"3")})
     assert store.parts.read([ASHA, RAVI, MAIL, ASHA]) == {ASHA: b"3", RAVI: b"2"}
-    assert store.parts.leaves(None, 10) == sorted([ASHA, RAVI])
-    assert store.parts.leaves(min(ASHA, RAVI), 10) == [max(ASHA, RAVI)]
+    first, second = store.parts.leaves(None, 10)
+    assert {first, second} == {ASHA, RAVI}
+    assert store.parts.leaves(None, 1) == [first]
+    assert store.parts.leaves(first, 10) == [second]
+    assert store.parts.leaves(second, 10) == []
+    assert store.parts.count() == 2
+
+
+def test_a_part_of_a_lower_offset_never_replaces_one_of_a_higher(store: Store) -> None:
+    if isinstance(store, SqliteStore):
+        pytest.skip("an embedded store has one writer")
+    store.parts.write({ASHA: (5, b"5")})
+    store.parts.write({ASHA: (4, b"4")})
+    assert store.parts.read([ASHA]) == {ASHA: b"5"}
 
 
 def test_many_keys_are_read_in_one_call(store: Store) -> None:
     leaves = [hasher.node("user_id", str(n)) for n in range(2_345)]
-    store.parts.write({leaf: leaf for leaf in leaves})
+    store.parts.write({leaf: (1, leaf) for leaf in leaves})
     assert store.parts.read(leaves) == {leaf: leaf for leaf in leaves}
 
 
@@ -239,8 +234,13 @@ def cluster(*members: Node) -> Cluster:
     return Cluster(profile_id=members[0], members=frozenset(members))
 
 
+def refusal(a: Node, b: Node, since: int) -> Refusal:
+    low, high = sorted((a, b))
+    return Refusal(a=low, b=high, rule="limit:user_id", detail="", since_ms=since)
+
+
 def test_clusters_are_found_by_every_member(store: Store) -> None:
-    store.people.write([cluster(ASHA, MAIL)], [])
+    store.people.write([ASHA, MAIL], [cluster(ASHA, MAIL)], [])
     found = store.people.clusters_of([ASHA, MAIL, RAVI])
     assert found == {ASHA: cluster(ASHA, MAIL), MAIL: cluster(ASHA, MAIL)}
     assert list(store.people.scan()) == [cluster(ASHA, MAIL)]
@@ -248,25 +248,33 @@ def test_clusters_are_found_by_every_member(store: Store) -> None:
 
 def test_clusters_merge_and_split_without_a_trace(store: Store) -> None:
     other = hasher.node("phone", "+911234567890")
-    store.people.write([cluster(ASHA, MAIL), cluster(RAVI, other)], [])
-    store.people.write([cluster(ASHA, MAIL, RAVI, other)], [])
-    assert list(store.people.scan()) == [cluster(ASHA, MAIL, RAVI, other)]
-    store.people.write([cluster(RAVI, other)], [ASHA, MAIL])
+    everybody = [ASHA, MAIL, RAVI, other]
+    store.people.write(everybody, [cluster(ASHA, MAIL), cluster(RAVI, other)], [])
+    store.people.write(everybody, [cluster(*everybody)], [])
+    assert list(store.people.scan()) == [cluster(*everybody)]
+    store.people.write(everybody, [cluster(RAVI, other)], [])
     assert list(store.people.scan()) == [cluster(RAVI, other)]
     assert set(store.people.clusters_of([ASHA, MAIL, RAVI])) == {RAVI}
     assert store.people.counts() == (1, 0)
 
 
 def test_refusals_of_nodes_are_replaced_together(store: Store) -> None:
-    def refusal(a: Node, b: Node, since: int) -> Refusal:
-        low, high = sorted((a, b))
-        return Refusal(a=low, b=high, rule="limit:user_id", detail="", since_ms=since)
-
-    store.people.replace_refusals([], [refusal(ASHA, MAIL, 1), refusal(RAVI, MAIL, 2)])
+    both = [refusal(ASHA, MAIL, 1), refusal(RAVI, MAIL, 2)]
+    store.people.write([ASHA, MAIL, RAVI], [], both)
     assert {r.since_ms for r in store.people.refusals_of([MAIL])} == {1, 2}
     assert [r.since_ms for r in store.people.refusals(10)] == [2, 1]
-    store.people.replace_refusals([ASHA], [])
+    assert store.people.counts() == (0, 2)
+    store.people.write([ASHA, MAIL, RAVI], [cluster(ASHA, MAIL)], both[1:])
     assert [r.since_ms for r in store.people.refusals_of([ASHA, MAIL])] == [2]
+    assert [r.since_ms for r in store.people.refusals(10)] == [2]
+    assert store.people.refusals(0) == []
+
+
+def test_a_hub_is_one_refusal(store: Store) -> None:
+    hub = Refusal(a=MAIL, b=MAIL, rule="hub", detail="linked to more than 20 others", since_ms=3)
+    store.people.write([MAIL], [], [hub])
+    assert store.people.refusals_of([MAIL]) == store.people.refusals(10) == [hub]
+    assert store.people.counts() == (0, 1)
 
 
 def test_the_first_value_of_a_node_stays(store: Store) -> None:
@@ -279,7 +287,7 @@ def test_the_first_value_of_a_node_stays(store: Store) -> None:
 
 def test_a_known_identifier_alone_is_a_cluster_of_its_own(store: Store) -> None:
     store.identifiers.put({ASHA: ("user_id", b"a"), MAIL: ("email", b"m"), RAVI: ("user_id", b"r")})
-    store.people.write([cluster(ASHA, MAIL)], [])
+    store.people.write([ASHA, MAIL], [cluster(ASHA, MAIL)], [])
     assert store.lookups.clusters([ASHA, RAVI, BROWSER]) == {
         ASHA: cluster(ASHA, MAIL), RAVI: cluster(RAVI),
     }  # fmt: skip
@@ -288,7 +296,7 @@ def test_a_known_identifier_alone_is_a_cluster_of_its_own(store: Store) -> None:
 
 def test_values_and_parts_are_read_together(store: Store) -> None:
     store.identifiers.put({ASHA: ("user_id", b"a"), MAIL: ("email", b"m")})
-    store.parts.write({ASHA: b"part", RAVI: b"of nobody known"})
+    store.parts.write({ASHA: (1, b"part"), RAVI: (2, b"of nobody known")})
     assert store.lookups.held([ASHA, MAIL, RAVI]) == {
         ASHA: Held("user_id", b"a", b"part"), MAIL: Held("email", b"m", None),
     }  # fmt: skip
@@ -298,11 +306,11 @@ def test_values_and_parts_are_read_together(store: Store) -> None:
 
 
 def test_a_dead_letter_is_kept_once_and_listed_in_order(store: Store) -> None:
-    def letter(raw: bytes, reason: str = "bad_json") -> DeadLetter:
-        return DeadLetter(received_ms=1, source="web", reason=reason, detail="d", raw=raw)
+    def letter(raw: bytes, reason: str = "bad_json", at: int = 1) -> DeadLetter:
+        return DeadLetter(received_ms=at, source="web", reason=reason, detail="d", raw=raw)
 
-    store.dead_letters.add([letter(b"{"), letter(b"{"), letter(b"\xff", "not_utf8")])
-    store.dead_letters.add([letter(b"{")])
+    store.dead_letters.add([letter(b"{"), letter(b"{"), letter(b"\xff", "not_utf8", 2)])
+    store.dead_letters.add([letter(b"{", at=3)])
     first, second = store.dead_letters.list(10)
     assert (first.raw, second.raw) == (b"{", b"\xff")
     assert store.dead_letters.counts() == {"bad_json": 1, "not_utf8": 1}
@@ -330,3 +338,51 @@ def test_an_older_item_does_not_replace_a_newer_one(store: Store) -> None:
     assert [item.id for item in store.catalog.list("salt", 10)] == ["tea"]
     assert store.catalog.version() > version
     assert store.catalog.count() == 2
+
+
+# --- changes and leases ---------------------------------------------------------------------------
+
+
+def change(id_: str, at: int) -> PersonChange:
+    before = (cluster(ASHA), cluster(MAIL))
+    return PersonChange(
+        id=id_, time_ms=at, kind=Kind.MERGED, before=before, after=(cluster(ASHA, MAIL),)
+    )
+
+
+def test_a_change_is_announced_until_it_is_published(store: Store) -> None:
+    early, late = change("a", 5), change("b", 7)
+    store.changes.announce([late, early])
+    store.changes.announce([late])
+    assert store.changes.announced(10) == [early, late]
+    assert store.changes.announced(1) == [early]
+    assert store.changes.history((0, ""), 10) == []
+    store.changes.published([early])
+    store.changes.published([early])
+    assert store.changes.announced(10) == [late]
+    store.changes.published([late])
+    assert store.changes.announced(10) == []
+    assert store.changes.history((0, ""), 10) == [early, late]
+    assert store.changes.history((5, "a"), 10) == [late]
+    assert store.changes.history((5, ""), 1) == [early]
+
+
+def test_each_holder_of_a_lease_has_a_later_epoch(store: Store) -> None:
+    assert store.leases.epoch("identity") == 0
+    first = store.leases.take("identity", "one")
+    second = store.leases.take("identity", "two")
+    assert 0 < first < second == store.leases.epoch("identity")
+    assert store.leases.epoch("another") == 0
+
+
+def test_many_holders_at_once_have_different_epochs(store: Store) -> None:
+    epochs: list[int] = []
+    threads = [
+        threading.Thread(target=lambda n=n: epochs.append(store.leases.take("identity", str(n))))
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(epochs)) == 4

@@ -1,0 +1,103 @@
+"""The fold stage: each event counts once, in the part of its leaf (DESIGN §4)."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from identity.event import Event
+from identity.nodes import Node
+from profiles.facts import Facts
+from profiles.fold import fold
+from profiles.part import Part, decode, encode
+from storage.ports import Store, TimelineRow
+
+
+class Activity(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One event on its way from record to fold."""
+
+    leaf: Node
+    key_ms: int
+    message_id: str
+    time_ms: int
+    received_ms: int
+    type: str
+    name: str
+    source: str
+    raw: bytes
+    facts: Facts
+
+
+def activity_of(leaf: Node, event: Event, facts: Facts) -> Activity:
+    """What fold needs of an event."""
+    return Activity(
+        leaf, event.key_ms, event.message_id, event.time_ms, event.received_ms, event.type,
+        event.name, event.source, event.raw, facts,
+    )  # fmt: skip
+
+
+class Folder:
+    """Folds batches of one log, in the order of its positions, into timelines and parts.
+
+    One folder owns a leaf at a time. If another still writes, both write the same: a part at a position
+    is the same bytes whoever computes it.
+    """
+
+    def __init__(self, store: Store, cache: int = 0) -> None:
+        self._store = store
+        self._cache_max = cache
+        self._cache: dict[Node, Part] = {}
+
+    def fold(self, batch: Sequence[tuple[int, Activity]]) -> int:
+        """Fold `(position, activity)` pairs; how many counted. Durable when it returns.
+
+        If it raises, fold the batch again.
+        """
+        parts = self._read({activity.leaf for _, activity in batch})
+        # What a part stands beyond is in its timeline too, for rows are written before parts.
+        new = [pair for pair in batch if pair[0] > parts[pair[1].leaf].offset]
+        if not new:
+            self._remember(parts)
+            return 0
+        counted_at = self._store.timeline.add(
+            [_row(position, activity) for position, activity in new],
+            {leaf: part.newest_key_ms for leaf, part in parts.items()},
+        )
+        entries: dict[Node, list[tuple[int, int, Facts]]] = {}
+        for (position, activity), lowest in zip(new, counted_at, strict=True):
+            if lowest == position:
+                entries.setdefault(activity.leaf, []).append((position, lowest, activity.facts))
+        blobs = {}
+        for leaf, some in entries.items():
+            fold(parts[leaf], leaf, some)
+            blobs[leaf] = (parts[leaf].offset, encode(parts[leaf]))
+        self._store.parts.write(blobs)
+        self._remember(parts)
+        return sum(map(len, entries.values()))
+
+    def forget(self) -> None:
+        """Drop cached parts: somebody else may have folded their leaves since."""
+        self._cache.clear()
+
+    def _read(self, leaves: Iterable[Node]) -> dict[Node, Part]:
+        # Taken out of the cache while they change, so that a failed batch leaves none half folded.
+        parts = {leaf: self._cache.pop(leaf) for leaf in leaves if leaf in self._cache}
+        missing = [leaf for leaf in leaves if leaf not in parts]
+        blobs = self._store.parts.read(missing)
+        for leaf in missing:
+            parts[leaf] = decode(blobs[leaf]) if leaf in blobs else Part()
+        return parts
+
+    def _remember(self, parts: dict[Node, Part]) -> None:
+        if not self._cache_max:
+            return
+        self._cache |= parts
+        for leaf in list(self._cache)[: len(self._cache) - self._cache_max]:
+            del self._cache[leaf]
+
+
+def _row(position: int, activity: Activity) -> TimelineRow:
+    return TimelineRow(
+        leaf=activity.leaf, key_ms=activity.key_ms, message_id=activity.message_id, offset=position,
+        time_ms=activity.time_ms, received_ms=activity.received_ms, type=activity.type,
+        name=activity.name, source=activity.source, raw=activity.raw,
+    )  # fmt: skip

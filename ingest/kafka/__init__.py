@@ -1,0 +1,1 @@
+"""Kafka: where batches come from and go to."""

@@ -1,0 +1,1 @@
+"""The distributed store: Cassandra 5.0."""
