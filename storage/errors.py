@@ -1,4 +1,4 @@
-"""What can go wrong with a store. Messages name files and what to do, never personal data."""
+"""What can go wrong with a store. Messages name files, hosts and what to do, never personal data."""
 
 
 class StoreError(Exception):
@@ -7,6 +7,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The store cannot take the write or answer now: disk full, locked, unreachable. Try later."""
+
+
+class Misconfigured(StoreError):
+    """The store refuses how it is used: wrong credentials, no such keyspace. Trying again is no use."""
 
 
 class SchemaMismatch(StoreError):

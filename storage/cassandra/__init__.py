@@ -1,1 +1,1 @@
-"""The distributed store: Cassandra 5.0."""
+"""The distributed store: two keyspaces of a Cassandra 5.0 cluster."""

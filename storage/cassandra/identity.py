@@ -1,0 +1,417 @@
+"""Evidence, devices, people and identifiers in Cassandra."""
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from identity.evidence import Companion, KeepApart, Link, MustLink, Use
+from identity.nodes import Node
+from identity.resolve import Cluster, Refusal
+from storage.cassandra.activity import CassandraParts
+from storage.cassandra.grouped import Grouped, Write
+from storage.cassandra.stamps import WriterClock, least
+from storage.ports import Held
+
+CONFLICT_BUCKETS: Final = 16
+_LIMIT_MAX: Final = (1 << 31) - 1
+_DECISIONS: Final = 0
+
+
+class _LinkBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A link beside its two ends."""
+
+    first_ms: int
+    first_event: str
+    source: str
+    trusted_ms: int
+    last_ms: int
+
+
+class _MustBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A must-link beside its two ends."""
+
+    first_ms: int
+    first_event: str
+    source: str
+
+
+class _NodeBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Whom a node belongs to; all empty: to nobody else."""
+
+    profile_id: bytes = b""
+    members: tuple[bytes, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_link_blob = msgspec.msgpack.Decoder(_LinkBlob)
+_must_blob = msgspec.msgpack.Decoder(_MustBlob)
+_node_blob = msgspec.msgpack.Decoder(_NodeBlob)
+
+
+class CassandraEvidence:
+    """`storage.ports.Evidence`. Links have one writer: they are read, merged and written back."""
+
+    def __init__(self, facts: Grouped, clock: WriterClock) -> None:
+        self._facts = facts
+        self._clock = clock
+
+    def merge_links(self, links: Sequence[Link]) -> list[Link]:
+        merged: dict[tuple[Node, Node], Link] = {}
+        for link in links:
+            held = merged.get((link.a, link.b))
+            merged[link.a, link.b] = link if held is None else held.merge(link)
+        stored = self._between(merged)
+        changed, write = [], []
+        for key, link in merged.items():
+            held = stored.get(key)
+            now = link if held is None else held.merge(link)
+            if now == held:
+                continue
+            write.append(now)
+            if held is None or (now.first_ms, now.trusted_ms) != (held.first_ms, held.trusted_ms):
+                changed.append(now)
+        self._write("links", [(link.a, link.b, _encode(_link_state(link))) for link in write])
+        return changed
+
+    def _between(self, pairs: Iterable[tuple[Node, Node]]) -> dict[tuple[Node, Node], Link]:
+        wanted = set(pairs)
+        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.links WHERE node IN ? AND other IN ?"
+        found = {}
+        ends = sorted({a for a, _ in wanted})
+        others: dict[Node, set[Node]] = {}
+        for a, b in wanted:
+            others.setdefault(a, set()).add(b)
+        for start in range(0, len(ends), 20):
+            some = ends[start : start + 20]
+            named = sorted(set().union(*(others[a] for a in some)))
+            for at in range(0, len(named), 100):
+                for a, b, blob in self._facts.read(cql, some, named[at : at + 100]):
+                    if (a, b) in wanted:
+                        found[Node(a), Node(b)] = _link(Node(a), Node(b), blob)
+        return found
+
+    def merge_must_links(self, links: Sequence[MustLink]) -> list[MustLink]:
+        if not links:
+            return []
+        stored = {(held.a, held.b): held for held in self.must_links_of([link.a for link in links])}
+        changed: dict[tuple[Node, Node], MustLink] = {}
+        for link in links:
+            held = changed.get((link.a, link.b)) or stored.get((link.a, link.b))
+            if held is None or (link.first_ms, link.first_event) < (
+                held.first_ms,
+                held.first_event,
+            ):
+                changed[link.a, link.b] = link
+        self._write(
+            "must_links",
+            [
+                (m.a, m.b, _encode(_MustBlob(m.first_ms, m.first_event, m.source)))
+                for m in changed.values()
+            ],
+        )
+        return list(changed.values())
+
+    def _write(self, table: str, pairs: Sequence[tuple[Node, Node, bytes]]) -> None:
+        if not pairs:
+            return
+        cql = (
+            f"UPDATE {self._facts.keyspace}.{table} USING TIMESTAMP ? SET link = ? "
+            "WHERE node = ? AND other = ?"
+        )
+        stamp = self._clock.next()
+        self._facts.write(
+            Write(end, cql, (stamp, blob, end, other))
+            for a, b, blob in pairs
+            for end, other in ((a, b), (b, a))
+        )
+
+    def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
+        cql = (
+            f"SELECT node, other, link FROM {self._facts.keyspace}.links WHERE node IN ? "
+            "PER PARTITION LIMIT ?"
+        )
+        rows = self._facts.read(cql, nodes, limit_each or _LIMIT_MAX)
+        found = {_pair(node, other): blob for node, other, blob in rows}
+        return [_link(a, b, blob) for (a, b), blob in found.items()]
+
+    def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
+        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.must_links WHERE node IN ?"
+        found = {_pair(node, other): blob for node, other, blob in self._facts.read(cql, nodes)}
+        return [_must_link(a, b, blob) for (a, b), blob in found.items()]
+
+    def keep_apart(self) -> list[KeepApart]:
+        rows = self._facts.connection.execute(
+            f"SELECT decision FROM {self._facts.keyspace}.decisions WHERE bucket = ?", (_DECISIONS,)
+        )
+        return [msgspec.msgpack.decode(blob, type=KeepApart) for (blob,) in rows]
+
+    def scan_links(self) -> Iterator[Link]:
+        return (_link(a, b, blob) for a, b, blob in self._scan("links"))
+
+    def scan_must_links(self) -> Iterator[MustLink]:
+        return (_must_link(a, b, blob) for a, b, blob in self._scan("must_links"))
+
+    def _scan(self, table: str) -> Iterator[tuple[Node, Node, bytes]]:
+        for node, other, blob in self._facts.connection.each(
+            f"SELECT node, other, link FROM {self._facts.keyspace}.{table}"
+        ):
+            if node < other:
+                yield Node(node), Node(other), blob
+
+
+class CassandraDevices:
+    """`storage.ports.Devices`: registers that any number of workers write without reading."""
+
+    def __init__(self, facts: Grouped) -> None:
+        self._facts = facts
+        keyspace = facts.keyspace
+        where = "WHERE device = ? AND hour = ? AND person = ?"
+        self._first = f"UPDATE {keyspace}.uses USING TIMESTAMP ? SET first_ms = ? {where}"
+        self._last = f"UPDATE {keyspace}.uses USING TIMESTAMP ? SET last_ms = ? {where}"
+        self._uses = f"SELECT device, first_ms, last_ms, hour, person FROM {keyspace}.uses"
+        self._together = (
+            f"UPDATE {keyspace}.companions USING TIMESTAMP ? SET last_ms = ? "
+            "WHERE node = ? AND with_node = ?"
+        )
+        self._companions = (
+            f"SELECT node, with_node, last_ms FROM {keyspace}.companions WHERE node IN ?"
+        )
+
+    def merge_uses(self, uses: Sequence[Use]) -> None:
+        writes = []
+        for use in uses:
+            key = (use.device, use.hour, use.person)
+            writes.append(Write(use.device, self._first, (least(use.first_ms), use.first_ms, *key)))
+            writes.append(Write(use.device, self._last, (use.last_ms, use.last_ms, *key)))
+        self._facts.write(writes)
+
+    def uses_of(self, devices: Iterable[Node]) -> dict[Node, list[Use]]:
+        found: dict[Node, list[Use]] = {}
+        rows = self._facts.read(self._uses + " WHERE device IN ?", devices)
+        for row in sorted(filter(_whole, rows)):
+            found.setdefault(Node(row[0]), []).append(_use(row))
+        return found
+
+    def merge_companions(self, companions: Sequence[Companion]) -> None:
+        self._facts.write(
+            Write(node, self._together, (c.last_ms, c.last_ms, node, with_node))
+            for c in companions
+            for node, with_node in ((c.node, c.with_node), (c.with_node, c.node))
+        )
+
+    def companions_of(self, nodes: Iterable[Node]) -> dict[Node, list[Companion]]:
+        found: dict[Node, list[Companion]] = {}
+        rows = self._facts.read(self._companions, nodes)
+        for node, with_node, last_ms in sorted(rows, key=lambda row: (-row[2], row[1])):
+            found.setdefault(Node(node), []).append(
+                Companion(node=Node(node), with_node=Node(with_node), last_ms=last_ms)
+            )
+        return found
+
+    def scan_uses(self) -> Iterator[Use]:
+        return map(_use, filter(_whole, self._facts.connection.each(self._uses)))
+
+
+class CassandraPeople:
+    """`storage.ports.People`: one cell a node, all written by the holder of the lease."""
+
+    def __init__(self, derived: Grouped, clock: WriterClock) -> None:
+        self._derived = derived
+        self._clock = clock
+        keyspace = derived.keyspace
+        self._select = f"SELECT node, state FROM {keyspace}.nodes"
+        self._update = f"UPDATE {keyspace}.nodes USING TIMESTAMP ? SET state = ? WHERE node = ?"
+        self._add_conflict = (
+            f"INSERT INTO {keyspace}.conflicts (bucket, since_ms, a, b) VALUES (?, ?, ?, ?) "
+            "USING TIMESTAMP ?"
+        )
+        self._end_conflict = (
+            f"DELETE FROM {keyspace}.conflicts USING TIMESTAMP ? "
+            "WHERE bucket = ? AND since_ms = ? AND a = ? AND b = ?"
+        )
+        self._newest = f"SELECT since_ms, a, b FROM {keyspace}.conflicts WHERE bucket = ?"
+
+    def states(self, nodes: Iterable[Node]) -> dict[Node, _NodeBlob]:
+        """What is stored of each node."""
+        rows = self._derived.read(self._select + " WHERE node IN ?", nodes)
+        return {Node(node): _node_blob.decode(blob) for node, blob in rows}
+
+    def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+        return {
+            node: cluster_of(state) for node, state in self.states(nodes).items() if state.members
+        }
+
+    def write(
+        self, resolved: Collection[Node], clusters: Sequence[Cluster], refusals: Sequence[Refusal]
+    ) -> None:
+        cluster_with = {node: cluster for cluster in clusters for node in cluster.members}
+        refusals_with: dict[Node, list[Refusal]] = {}
+        for refusal in refusals:
+            for end in {refusal.a, refusal.b}:
+                refusals_with.setdefault(end, []).append(refusal)
+        ended = {each for each in self.refusals_of(resolved) if each not in set(refusals)}
+        stamp = self._clock.next()
+        writes = []
+        # Empty ones too: what a former holder of the lease still writes must lose everywhere.
+        for node in resolved:
+            mine = cluster_with.get(node)
+            state = _NodeBlob(
+                mine.profile_id if mine else b"",
+                tuple(sorted(mine.members)) if mine else (),
+                tuple(sorted(refusals_with.get(node, ()), key=lambda each: (each.a, each.b))),
+            )
+            writes.append(Write(node, self._update, (stamp, _encode(state), node)))
+        self._derived.write(writes)
+        self._derived.write(
+            Write(_bucket_key(each), self._end_conflict, (stamp, *_place(each))) for each in ended
+        )
+        stamp = self._clock.next()
+        self._derived.write(
+            Write(_bucket_key(each), self._add_conflict, (*_place(each), stamp))
+            for each in refusals
+        )
+
+    def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
+        found = {each for state in self.states(nodes).values() for each in state.refusals}
+        return sorted(found, key=lambda each: (each.a, each.b))
+
+    def refusals(self, limit: int) -> list[Refusal]:
+        if limit <= 0:
+            return []
+        listed = sorted(
+            (
+                (-since_ms, a, b)
+                for bucket in range(CONFLICT_BUCKETS)
+                for since_ms, a, b in self._of_bucket(bucket, limit)
+            )
+        )[:limit]
+        standing = set(self.refusals_of({Node(a) for _, a, _ in listed}))
+        by_place = {(-each.since_ms, each.a, each.b): each for each in standing}
+        return [by_place[place] for place in listed if place in by_place]
+
+    def _of_bucket(self, bucket: int, limit: int) -> list[tuple[Any, ...]]:
+        rows = self._derived.connection.each(
+            self._newest + " LIMIT ?", (bucket, min(limit, _LIMIT_MAX))
+        )
+        return list(rows)
+
+    def scan(self) -> Iterator[Cluster]:
+        for node, blob in self._derived.connection.each(self._select):
+            state = _node_blob.decode(blob)
+            if state.members and state.profile_id == node:
+                yield cluster_of(state)
+
+    def counts(self) -> tuple[int, int]:
+        return sum(1 for _ in self.scan()), len(self.refusals(_LIMIT_MAX))
+
+
+class CassandraIdentifiers:
+    """`storage.ports.Identifiers`."""
+
+    def __init__(self, facts: Grouped) -> None:
+        self._facts = facts
+        table = f"{facts.keyspace}.identifiers"
+        self._select = f"SELECT node, type, sealed FROM {table} WHERE node IN ?"
+        self._known = f"SELECT node FROM {table} WHERE node IN ?"
+        self._types = f"SELECT type FROM {table}"
+        self._insert = f"UPDATE {table} USING TIMESTAMP ? SET type = ?, sealed = ? WHERE node = ?"
+
+    def put(self, values: Mapping[Node, tuple[str, bytes]]) -> None:
+        first_wins = least(time.time_ns() // 1_000)
+        self._facts.write(
+            Write(node, self._insert, (first_wins, type_, sealed, node))
+            for node, (type_, sealed) in values.items()
+        )
+
+    def get(self, nodes: Iterable[Node]) -> dict[Node, tuple[str, bytes]]:
+        rows = self._facts.read(self._select, nodes)
+        return {Node(node): (type_, sealed) for node, type_, sealed in rows}
+
+    def known(self, nodes: Iterable[Node]) -> set[Node]:
+        return {Node(node) for (node,) in self._facts.read(self._known, nodes)}
+
+    def count(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for (type_,) in self._facts.connection.each(self._types):
+            found[type_] = found.get(type_, 0) + 1
+        return dict(sorted(found.items()))
+
+
+class CassandraLookups:
+    """`storage.ports.Lookups`."""
+
+    def __init__(
+        self, identifiers: CassandraIdentifiers, people: CassandraPeople, parts: CassandraParts
+    ) -> None:
+        self._identifiers = identifiers
+        self._people = people
+        self._parts = parts
+
+    def clusters(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+        wanted = list(nodes)
+        known = self._identifiers.known(wanted)
+        found = self._people.clusters_of(wanted)
+        return {node: found.get(node) or Cluster(node, frozenset({node})) for node in known}
+
+    def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
+        wanted = list(nodes)
+        parts = self._parts.read(wanted)
+        return {
+            node: Held(type_, sealed, parts.get(node))
+            for node, (type_, sealed) in self._identifiers.get(wanted).items()
+        }
+
+
+def cluster_of(state: _NodeBlob) -> Cluster:
+    """The cluster that a node's cell names."""
+    return Cluster(Node(state.profile_id), frozenset(map(Node, state.members)))
+
+
+def _link_state(link: Link) -> _LinkBlob:
+    return _LinkBlob(link.first_ms, link.first_event, link.source, link.trusted_ms, link.last_ms)
+
+
+def _pair(node: bytes, other: bytes) -> tuple[Node, Node]:
+    return (Node(node), Node(other)) if node < other else (Node(other), Node(node))
+
+
+def _link(a: Node, b: Node, blob: bytes) -> Link:
+    held = _link_blob.decode(blob)
+    return Link(
+        a=a, b=b, first_ms=held.first_ms, first_event=held.first_event, source=held.source,
+        trusted_ms=held.trusted_ms, last_ms=held.last_ms,
+    )  # fmt: skip
+
+
+def _must_link(a: Node, b: Node, blob: bytes) -> MustLink:
+    held = _must_blob.decode(blob)
+    return MustLink(
+        a=a, b=b, first_ms=held.first_ms, first_event=held.first_event, source=held.source
+    )
+
+
+def _whole(row: tuple[Any, ...]) -> bool:
+    """Whether both registers of a use are written; a batch may be under way between them."""
+    return row[1] is not None and row[2] is not None
+
+
+def _use(row: tuple[Any, ...]) -> Use:
+    device, first_ms, last_ms, hour, person = row
+    return Use(
+        device=Node(device), person=Node(person), hour=hour, first_ms=first_ms, last_ms=last_ms
+    )
+
+
+def _place(refusal: Refusal) -> tuple[int, int, Node, Node]:
+    return _bucket(refusal), refusal.since_ms, refusal.a, refusal.b
+
+
+def _bucket(refusal: Refusal) -> int:
+    return refusal.a[-1] % CONFLICT_BUCKETS
+
+
+def _bucket_key(refusal: Refusal) -> bytes:
+    return _bucket(refusal).to_bytes(4)

@@ -1,0 +1,165 @@
+"""The keyspaces and their versions: what `onefold migrate` makes and every process checks."""
+
+from pathlib import Path
+from typing import Final
+
+from storage.cassandra.connection import Connection
+from storage.cassandra.settings import CassandraSettings
+from storage.errors import Misconfigured, SchemaMismatch
+
+SCHEMA_VERSION: Final = 1
+FIRST_GENERATION: Final = 1
+CASSANDRA_MIN: Final = (5, 0)
+_COMPACTION: Final = "compaction = {'class': 'UnifiedCompactionStrategy'}"
+
+
+def migrate(settings: CassandraSettings, generation: int | None = None) -> list[str]:
+    """Make or upgrade the keyspaces; what was done, line by line. Doing it twice is the same as once.
+
+    `generation` makes the derived keyspace of another generation beside the live one.
+    """
+    connection = Connection(settings)
+    try:
+        return _migrate(connection, settings, generation)
+    finally:
+        connection.close()
+
+
+def _migrate(
+    connection: Connection, settings: CassandraSettings, generation: int | None
+) -> list[str]:
+    check_release(connection)
+    facts, _ = settings.keyspaces(FIRST_GENERATION)
+    done = []
+    if facts not in connection.cluster.metadata.keyspaces:
+        _check_replication(connection, settings)
+        _make_keyspace(connection, settings, facts)
+        done.append(f"made keyspace {facts}")
+    else:
+        _check_version(connection, facts, upgrade=True)
+    tables = _make_tables(connection, "facts.cql", facts=facts)
+    done += [f"made table {table}" for table in tables]
+    live = live_generation(connection, facts)
+    wanted = generation or live or FIRST_GENERATION
+    _, derived = settings.keyspaces(wanted)
+    if derived not in connection.cluster.metadata.keyspaces:
+        _make_keyspace(connection, settings, derived)
+        done.append(f"made keyspace {derived}")
+    done += [
+        f"made table {table}" for table in _make_tables(connection, "derived.cql", derived=derived)
+    ]
+    if live is None:
+        _set_once(connection, facts, "generation", str(wanted))
+    if _meta(connection, facts, "schema_version") is None:
+        _set_once(connection, facts, "schema_version", str(SCHEMA_VERSION))
+        done.append(f"schema version {SCHEMA_VERSION}")
+    return done
+
+
+def check(connection: Connection, settings: CassandraSettings) -> int:
+    """The live generation; an error if the keyspaces are missing or of another version."""
+    facts, _ = settings.keyspaces(FIRST_GENERATION)
+    if facts not in connection.cluster.metadata.keyspaces:
+        raise Misconfigured(
+            f"Cassandra at {', '.join(settings.hosts)}: no keyspace {facts}; run `onefold migrate`, "
+            "or check cassandra.keyspace"
+        )
+    _check_version(connection, facts, upgrade=False)
+    generation = live_generation(connection, facts)
+    if generation is None:
+        raise Misconfigured(f"keyspace {facts} is not complete; run `onefold migrate` again")
+    return generation
+
+
+def live_generation(connection: Connection, facts: str) -> int | None:
+    """Which generation of derived tables answers."""
+    found = _meta(connection, facts, "generation")
+    return int(found) if found else None
+
+
+def switch(connection: Connection, facts: str, before: int, after: int) -> bool:
+    """Let another generation answer; False if somebody switched meanwhile."""
+    rows = connection.execute(
+        f"UPDATE {facts}.meta SET value = ? WHERE key = 'generation' IF value = ?",
+        (str(after), str(before)),
+    )
+    return bool(rows[0][0])
+
+
+def remember_once(connection: Connection, facts: str, key: str, value: str) -> str:
+    """The value that stands for `key`: this one, unless another was there before."""
+    _set_once(connection, facts, key, value)
+    return _meta(connection, facts, key) or value
+
+
+def check_release(connection: Connection) -> str:
+    """The server's version; an error if it is too old."""
+    ((release,),) = connection.execute("SELECT release_version FROM system.local")
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2])
+    if numbers < CASSANDRA_MIN:
+        needed = ".".join(map(str, CASSANDRA_MIN))
+        raise SchemaMismatch(f"Cassandra {release} is too old: Onefold needs {needed} or newer")
+    return str(release)
+
+
+def _check_version(connection: Connection, facts: str, *, upgrade: bool) -> None:
+    tables = connection.cluster.metadata.keyspaces[facts].tables
+    found = _meta(connection, facts, "schema_version") if "meta" in tables else None
+    if found is None:
+        if upgrade:
+            return
+        raise Misconfigured(f"keyspace {facts} is not complete; run `onefold migrate` again")
+    if int(found) > SCHEMA_VERSION:
+        raise SchemaMismatch(
+            f"keyspace {facts}: schema version {found} is newer than this code's {SCHEMA_VERSION}; "
+            "run a newer Onefold"
+        )
+    if int(found) < SCHEMA_VERSION and not upgrade:
+        raise SchemaMismatch(
+            f"keyspace {facts}: schema version {found} is older than this code's {SCHEMA_VERSION}; "
+            "run `onefold migrate`"
+        )
+
+
+def _check_replication(connection: Connection, settings: CassandraSettings) -> None:
+    hosts = connection.cluster.metadata.all_hosts()
+    nodes = sum(host.datacenter == settings.datacenter for host in hosts)
+    if nodes < settings.replication:
+        raise Misconfigured(
+            f"cassandra.replication is {settings.replication}, but data centre {settings.datacenter} has "
+            f"{nodes} node{'s' if nodes != 1 else ''}: no quorum would ever answer"
+        )
+
+
+def _make_keyspace(connection: Connection, settings: CassandraSettings, name: str) -> None:
+    connection.run(
+        f"CREATE KEYSPACE IF NOT EXISTS {name} WITH replication = "
+        f"{{'class': 'NetworkTopologyStrategy', '{settings.datacenter}': {settings.replication}}}"
+    )
+
+
+def _make_tables(connection: Connection, file: str, **keyspaces: str) -> list[str]:
+    (keyspace,) = keyspaces.values()
+    before = set(connection.cluster.metadata.keyspaces[keyspace].tables)
+    text = (Path(__file__).parent / file).read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    made = []
+    for statement in "\n".join(lines).split(";"):
+        if not statement.strip():
+            continue
+        table = statement.split(f"{{{next(iter(keyspaces))}}}.")[1].split(None, 1)[0]
+        if table not in before:
+            connection.run(statement.format(compaction=_COMPACTION, **keyspaces))
+            made.append(f"{keyspace}.{table}")
+    return made
+
+
+def _meta(connection: Connection, facts: str, key: str) -> str | None:
+    rows = connection.execute_serial(f"SELECT value FROM {facts}.meta WHERE key = ?", (key,))
+    return str(rows[0][0]) if rows else None
+
+
+def _set_once(connection: Connection, facts: str, key: str, value: str) -> None:
+    connection.execute(
+        f"INSERT INTO {facts}.meta (key, value) VALUES (?, ?) IF NOT EXISTS", (key, value)
+    )

@@ -1,0 +1,93 @@
+"""The store in two keyspaces of a Cassandra cluster."""
+
+from pathlib import Path
+
+from storage.cassandra.activity import CassandraParts, CassandraTimeline
+from storage.cassandra.connection import Connection
+from storage.cassandra.grouped import Grouped, Written
+from storage.cassandra.identity import (
+    CassandraDevices,
+    CassandraEvidence,
+    CassandraIdentifiers,
+    CassandraLookups,
+    CassandraPeople,
+)
+from storage.cassandra.ledger import (
+    CassandraCatalog,
+    CassandraChanges,
+    CassandraDeadLetters,
+    CassandraLeases,
+    CassandraPositions,
+)
+from storage.cassandra.schema import check, remember_once
+from storage.cassandra.settings import CassandraSettings
+from storage.cassandra.stamps import WriterClock
+from storage.errors import KeyMismatch
+from storage.keys import Keys, load_keys
+from storage.ports import (
+    Catalog,
+    Changes,
+    DeadLetters,
+    Devices,
+    Evidence,
+    Identifiers,
+    Leases,
+    Lookups,
+    Parts,
+    People,
+    Positions,
+    Timeline,
+)
+
+
+class CassandraStore:
+    """`storage.ports.Store`. Made after forking; any thread may use it."""
+
+    def __init__(
+        self, settings: CassandraSettings, keys: Keys, *, generation: int | None = None
+    ) -> None:
+        self.connection = Connection(settings)
+        try:
+            live = check(self.connection, settings)
+            self.generation = generation or live
+            facts_name, derived_name = settings.keyspaces(self.generation)
+            self._check_keys(facts_name, keys)
+        except BaseException:
+            self.connection.close()
+            raise
+        self.written = Written()
+        clock = WriterClock()
+        facts = Grouped(self.connection, facts_name, self.written)
+        derived = Grouped(self.connection, derived_name, self.written)
+        parts = CassandraParts(derived)
+        people = CassandraPeople(derived, clock)
+        identifiers = CassandraIdentifiers(facts)
+        self.timeline: Timeline = CassandraTimeline(facts)
+        self.parts: Parts = parts
+        self.evidence: Evidence = CassandraEvidence(facts, clock)
+        self.devices: Devices = CassandraDevices(facts)
+        self.people: People = people
+        self.identifiers: Identifiers = identifiers
+        self.lookups: Lookups = CassandraLookups(identifiers, people, parts)
+        self.dead_letters: DeadLetters = CassandraDeadLetters(facts)
+        self.positions: Positions = CassandraPositions(facts)
+        self.catalog: Catalog = CassandraCatalog(facts)
+        self.changes: Changes = CassandraChanges(facts, clock)
+        self.leases: Leases = CassandraLeases(self.connection, facts_name, clock)
+
+    def _check_keys(self, facts: str, keys: Keys) -> None:
+        mine = keys.fingerprint()
+        if remember_once(self.connection, facts, "key_fingerprint", mine) != mine:
+            raise KeyMismatch(f"keyspace {facts}: written with other keys than those given")
+
+    def close(self) -> None:
+        """Let go of every connection; closing twice is the same as once."""
+        self.connection.close()
+
+
+def open_store(
+    settings: CassandraSettings, keys_path: Path, *, generation: int | None = None
+) -> tuple[CassandraStore, Keys]:
+    """Open the store of a workspace that `migrate` has made, with the keys in `keys_path`."""
+    keys = load_keys(keys_path)
+    return CassandraStore(settings, keys, generation=generation), keys
