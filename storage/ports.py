@@ -182,11 +182,21 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     """The blob of its part, if anything happened under it."""
 
 
+class Named(msgspec.Struct, frozen=True, gc=False):
+    """What a known identifier leads to."""
+
+    cluster: Cluster
+    """One that is alone is a cluster of its own."""
+    held: Held
+    uses: Sequence[Use] = ()
+    """For a device: who used it, in order of time."""
+
+
 class Lookups(Protocol):
     """What reading a profile needs, in as few round trips as there are steps."""
 
-    def clusters(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
-        """The cluster of each *known* identifier; one that is alone is a cluster of its own."""
+    def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
+        """All about those nodes that are known."""
 
     def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
         """Values and parts of those nodes that are known."""

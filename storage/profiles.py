@@ -15,7 +15,7 @@ from identity.rules import Rules
 from profiles.part import Part, Visit, decode
 from profiles.profile import Member, Profile, assemble
 from storage.keys import Vault
-from storage.ports import Held, Store, TimelineQuery, TimelineRow
+from storage.ports import Held, Named, Store, TimelineQuery, TimelineRow
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -79,26 +79,33 @@ class ProfileReader:
     def get_many(self, lookups: Sequence[Lookup], now_ms: int) -> list[Found | None]:
         """`get` for each lookup."""
         with self._one_at_a_time:
+            found, named = self._find(lookups, now_ms)
             return [
-                None if resolved is None else self._assemble(resolved)
-                for resolved in self.resolve(lookups, now_ms)
+                None if resolved is None else self._assemble(resolved, named) for resolved in found
             ]
 
     def resolve(self, lookups: Sequence[Lookup], now_ms: int) -> list[Resolved | None]:
         """Which profile each lookup means, without reading what it did."""
+        return self._find(lookups, now_ms)[0]
+
+    def _find(
+        self, lookups: Sequence[Lookup], now_ms: int
+    ) -> tuple[list[Resolved | None], dict[Node, Named]]:
+        """Which profile each lookup means, and what came along with the identifiers that were named."""
         wanted = [self._nodes(lookup) for lookup in lookups]
-        clusters = self._store.lookups.clusters({node for nodes in wanted for node in nodes})
-        found = [[node for node in nodes if node in clusters] for nodes in wanted]
-        return [self._resolve(nodes, clusters, now_ms) if nodes else None for nodes in found]
+        named = self._store.lookups.named({node for nodes in wanted for node in nodes})
+        known = [[node for node in nodes if node in named] for nodes in wanted]
+        found = [self._resolve(nodes, named, now_ms) if nodes else None for nodes in known]
+        return found, named
 
     def timeline(
         self, lookup: Lookup, query: TimelineQuery, now_ms: int
     ) -> list[TimelineRow] | None:
         """Events of the person and of the visits that are theirs, newest first; None if unknown."""
-        (resolved,) = self.resolve([lookup], now_ms)
+        (resolved,), named = self._find([lookup], now_ms)
         if resolved is None:
             return None
-        read = self._read(resolved)
+        read = self._read(resolved, named)
         leaves = [*read.parts, *(device for device, _, _ in read.devices)]
         owned = {
             entry[0]: self._visits_of(resolved, entry, read.person_of) for entry in read.devices
@@ -137,13 +144,11 @@ class ProfileReader:
         nodes.sort(key=lambda ranked: (names_device(ranked[1]), ranked[0], type_code(ranked[1])))
         return [node for _, node in nodes]
 
-    def _resolve(
-        self, nodes: Sequence[Node], clusters: Mapping[Node, Cluster], now_ms: int
-    ) -> Resolved:
+    def _resolve(self, nodes: Sequence[Node], named: dict[Node, Named], now_ms: int) -> Resolved:
         matched = nodes[0]
         if names_device(matched):
-            return self._resolve_device(matched, now_ms)
-        cluster = clusters[matched]
+            return self._resolve_device(matched, named, now_ms)
+        cluster = named[matched].cluster
         disagreeing = tuple(
             node for node in nodes[1:] if not names_device(node) and node not in cluster.members
         )
@@ -151,20 +156,27 @@ class ProfileReader:
             cluster.profile_id, Answer.PERSON, matched, disagreeing, tuple(sorted(cluster.members))
         )
 
-    def _resolve_device(self, device: Node, now_ms: int) -> Resolved:
-        uses = self._store.devices.uses_of([device]).get(device, [])
+    def _resolve_device(self, device: Node, named: dict[Node, Named], now_ms: int) -> Resolved:
+        uses = named[device].uses
         if not uses:
             # An advertising id has no uses of its own: its newest companion answers.
             for companion in self._store.devices.companions_of([device]).get(device, []):
                 if companion_uses := self._store.devices.uses_of([companion.with_node]):
                     uses = companion_uses[companion.with_node]
                     break
-        person_of = self._person_of(use.person for use in uses if use.person)
+        users = {use.person for use in uses if use.person}
+        found = self._store.lookups.named(users) if users else {}
+        person_of = {
+            user: found[user].cluster.profile_id if user in found else user for user in users
+        }
         owner = present_owner(uses, person_of.__getitem__, now_ms, self._rules)
         if owner is None:
             return Resolved(device, Answer.DEVICE, device, (), (device,))
-        cluster = self._store.people.clusters_of([owner]).get(owner) or Cluster(
-            owner, frozenset({owner})
+        # Its owner's part was read with the others', and is not read again.
+        named |= found
+        cluster = next(
+            (found[user].cluster for user in users if person_of[user] == owner and user in found),
+            Cluster(owner, frozenset({owner})),
         )
         return Resolved(
             cluster.profile_id, Answer.DEVICE_OWNER, device, (), tuple(sorted(cluster.members))
@@ -176,13 +188,19 @@ class ProfileReader:
         clusters = self._store.people.clusters_of(wanted) if wanted else {}
         return {node: clusters[node].profile_id if node in clusters else node for node in wanted}
 
-    def _read(self, resolved: Resolved) -> "_Read":
-        """Parts of the members, and parts and uses of the devices that they used: three reads."""
-        held = self._store.lookups.held(resolved.members)
+    def _read(self, resolved: Resolved, named: Mapping[Node, Named]) -> "_Read":
+        """Parts of the members, and parts and uses of the devices that they used.
+
+        With the identifiers that were named: three reads one after the other; one more where somebody
+        else used one of the devices.
+        """
+        held = {node: named[node].held for node in resolved.members if node in named}
+        if missing := [node for node in resolved.members if node not in held]:
+            held |= self._store.lookups.held(missing)
         decoded = {node: decode(each.part) for node, each in held.items() if each.part}
         if resolved.answered_by is Answer.DEVICE:
             device = resolved.profile_id
-            uses = self._store.devices.uses_of([device]).get(device, [])
+            uses = named[device].uses if device in named else ()
             return _Read(
                 {},
                 [(device, decoded.get(device, Part()), uses)],
@@ -197,12 +215,13 @@ class ProfileReader:
         if not newest:
             return _Read(decoded, [], held, {})
         devices = sorted(newest, key=lambda device: (-newest[device], device))
-        uses_of = self._store.devices.uses_of(devices)
-        held |= self._store.lookups.held(devices)
+        found = self._store.lookups.named(devices)
+        held |= {device: each.held for device, each in found.items()}
+        uses_of = {device: each.uses for device, each in found.items()}
         person_of = self._people_of((use for mine in uses_of.values() for use in mine), resolved)
         read = []
         for device in devices:
-            mine = uses_of.get(device, [])
+            mine = uses_of.get(device, ())
             # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
             owners = {person_of[use.person] for use in mine if use.person}
             kiosk = len(owners) > self._rules.owners_max
@@ -220,7 +239,7 @@ class ProfileReader:
     def _visits_of(
         self,
         resolved: Resolved,
-        entry: tuple[Node, Part, list[Use]],
+        entry: tuple[Node, Part, Sequence[Use]],
         person_of: Mapping[Node, Node],
     ) -> list[Visit]:
         """The visits of a device that belong to a profile."""
@@ -234,8 +253,8 @@ class ProfileReader:
             visit for visit, owner in zip(part.visits, owned, strict=True) if owner.person == mine
         ]
 
-    def _assemble(self, resolved: Resolved) -> Found:
-        read = self._read(resolved)
+    def _assemble(self, resolved: Resolved, named: Mapping[Node, Named]) -> Found:
+        read = self._read(resolved, named)
         bodies = [part.body for part in read.parts.values() if part.body]
         visits = 0
         for entry in read.devices:
@@ -263,7 +282,7 @@ class _Read(msgspec.Struct, frozen=True):
     """What a profile is put together from."""
 
     parts: dict[Node, Part]
-    devices: list[tuple[Node, Part, list[Use]]]
+    devices: list[tuple[Node, Part, Sequence[Use]]]
     held: dict[Node, Held]
     person_of: dict[Node, Node]
     """Today's profile ids of the person nodes that used the devices."""

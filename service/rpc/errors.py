@@ -19,7 +19,13 @@ from models.errors import (
     PromotionRefused,
     TooManyItems,
 )
-from storage.errors import KeyMismatch, SchemaMismatch, StoreError, StoreUnavailable
+from storage.errors import (
+    KeyMismatch,
+    Misconfigured,
+    SchemaMismatch,
+    StoreError,
+    StoreUnavailable,
+)
 
 DOMAIN: Final = "onefold.dev"
 RETRY_AFTER_S: Final = 1
@@ -96,6 +102,11 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
     CallError: Meaning(_CODE.INTERNAL, "INTERNAL", "the call failed"),
     StoreUnavailable: Meaning(
         _CODE.UNAVAILABLE, "STORE_UNAVAILABLE", "the store cannot answer now; try again"
+    ),
+    Misconfigured: Meaning(
+        _CODE.FAILED_PRECONDITION,
+        "STORE_MISCONFIGURED",
+        "the store refuses how it is used; an operator must look at the configuration",
     ),
     SchemaMismatch: Meaning(
         _CODE.FAILED_PRECONDITION,

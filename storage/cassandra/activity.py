@@ -194,8 +194,13 @@ class CassandraParts:
         self._update = f"UPDATE {table} USING TIMESTAMP ? SET part = ? WHERE leaf = ?"
         self._next = f"SELECT leaf FROM {table} WHERE token(leaf) > ? LIMIT ?"
 
+    def ask(self, leaves: Iterable[Node]) -> Iterator[tuple[Node, bytes]]:
+        """What `read` gives; asked for now, answered when iterated."""
+        rows = self._derived.read(self._select, leaves)
+        return ((Node(leaf), part) for leaf, part in rows)
+
     def read(self, leaves: Iterable[Node]) -> dict[Node, bytes]:
-        return {Node(leaf): part for leaf, part in self._derived.read(self._select, leaves)}
+        return dict(self.ask(leaves))
 
     def write(self, blobs: Mapping[Node, tuple[int, bytes]]) -> None:
         self._derived.write(

@@ -4,6 +4,7 @@ import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -131,19 +132,20 @@ class Connection:
             return self._session.execute_async(statement)
 
     def gather(self, statements: Iterable[Statement]) -> Iterator[tuple[Any, ...]]:
-        """The rows of many requests, some of them under way at the same time."""
-        waiting: deque[ResponseFuture] = deque()
-        try:
-            for statement in statements:
-                if len(waiting) >= self.settings.in_flight:
-                    yield from self.rows_of(waiting.popleft())
-                waiting.append(self.send(statement))
-            while waiting:
-                yield from self.rows_of(waiting.popleft())
-        finally:
-            # Nothing is left in the air when one of them failed: the caller may try again at once.
-            for future in waiting:
-                future.add_callbacks(_ignore, _ignore)
+        """The rows of many requests, some of them under way at the same time.
+
+        The first are sent now, so several gatherings that are iterated later answer at the same time.
+        """
+        left = iter(statements)
+        waiting = deque(map(self.send, islice(left, self.settings.in_flight)))
+        return self._gathered(waiting, left)
+
+    def _gathered(
+        self, waiting: deque[ResponseFuture], left: Iterator[Statement]
+    ) -> Iterator[tuple[Any, ...]]:
+        while waiting:
+            yield from self.rows_of(waiting.popleft())
+            waiting.extend(map(self.send, islice(left, 1)))
 
     def run(self, cql: str) -> None:
         """One statement that is not worth preparing: schema changes."""
@@ -160,10 +162,6 @@ class Connection:
     def close(self) -> None:
         """Let go of every connection."""
         self._cluster.shutdown()
-
-
-def _ignore(_: object) -> None:
-    """Nobody waits for this answer."""
 
 
 def _cluster(settings: CassandraSettings) -> Cluster:

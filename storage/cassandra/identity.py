@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from identity.evidence import Companion, KeepApart, Link, MustLink, Use
-from identity.nodes import Node
+from identity.nodes import Node, names_device
 from identity.resolve import Cluster, Refusal
 from storage.cassandra.activity import CassandraParts
 from storage.cassandra.grouped import Grouped, Write
 from storage.cassandra.stamps import WriterClock, least
-from storage.ports import Held
+from storage.ports import Held, Named
 
 CONFLICT_BUCKETS: Final = 16
 _LIMIT_MAX: Final = (1 << 31) - 1
@@ -234,10 +234,14 @@ class CassandraPeople:
         )
         self._newest = f"SELECT since_ms, a, b FROM {keyspace}.conflicts WHERE bucket = ?"
 
+    def ask(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, _NodeBlob]]:
+        """What is stored of each node; asked for now, answered when iterated."""
+        rows = self._derived.read(self._select + " WHERE node IN ?", nodes)
+        return ((Node(node), _node_blob.decode(blob)) for node, blob in rows)
+
     def states(self, nodes: Iterable[Node]) -> dict[Node, _NodeBlob]:
         """What is stored of each node."""
-        rows = self._derived.read(self._select + " WHERE node IN ?", nodes)
-        return {Node(node): _node_blob.decode(blob) for node, blob in rows}
+        return dict(self.ask(nodes))
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
         return {
@@ -326,9 +330,13 @@ class CassandraIdentifiers:
             for node, (type_, sealed) in values.items()
         )
 
-    def get(self, nodes: Iterable[Node]) -> dict[Node, tuple[str, bytes]]:
+    def ask(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, tuple[str, bytes]]]:
+        """What `get` gives; asked for now, answered when iterated."""
         rows = self._facts.read(self._select, nodes)
-        return {Node(node): (type_, sealed) for node, type_, sealed in rows}
+        return ((Node(node), (type_, sealed)) for node, type_, sealed in rows)
+
+    def get(self, nodes: Iterable[Node]) -> dict[Node, tuple[str, bytes]]:
+        return dict(self.ask(nodes))
 
     def known(self, nodes: Iterable[Node]) -> set[Node]:
         return {Node(node) for (node,) in self._facts.read(self._known, nodes)}
@@ -341,27 +349,43 @@ class CassandraIdentifiers:
 
 
 class CassandraLookups:
-    """`storage.ports.Lookups`."""
+    """`storage.ports.Lookups`: each call is one round trip, for its tables are read at the same time."""
 
     def __init__(
-        self, identifiers: CassandraIdentifiers, people: CassandraPeople, parts: CassandraParts
+        self,
+        identifiers: CassandraIdentifiers,
+        people: CassandraPeople,
+        parts: CassandraParts,
+        devices: CassandraDevices,
     ) -> None:
         self._identifiers = identifiers
         self._people = people
         self._parts = parts
+        self._devices = devices
 
-    def clusters(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+    def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         wanted = list(nodes)
-        known = self._identifiers.known(wanted)
-        found = self._people.clusters_of(wanted)
-        return {node: found.get(node) or Cluster(node, frozenset({node})) for node in known}
+        values, people = self._identifiers.ask(wanted), self._people.ask(wanted)
+        bodies = self._parts.ask(wanted)
+        uses = self._devices.uses_of([node for node in wanted if names_device(node)])
+        states, parts = dict(people), dict(bodies)
+        found = {}
+        for node, (type_, sealed) in values:
+            state = states.get(node, _NodeBlob())
+            alone = not state.members
+            found[node] = Named(
+                Cluster(node, frozenset({node})) if alone else cluster_of(state),
+                Held(type_, sealed, parts.get(node)),
+                uses.get(node, ()),
+            )
+        return found
 
     def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
         wanted = list(nodes)
-        parts = self._parts.read(wanted)
+        asked = self._identifiers.ask(wanted), self._parts.ask(wanted)
+        values, parts = dict(asked[0]), dict(asked[1])
         return {
-            node: Held(type_, sealed, parts.get(node))
-            for node, (type_, sealed) in self._identifiers.get(wanted).items()
+            node: Held(type_, sealed, parts.get(node)) for node, (type_, sealed) in values.items()
         }
 
 

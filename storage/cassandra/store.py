@@ -62,13 +62,14 @@ class CassandraStore:
         parts = CassandraParts(derived)
         people = CassandraPeople(derived, clock)
         identifiers = CassandraIdentifiers(facts)
+        devices = CassandraDevices(facts)
         self.timeline: Timeline = CassandraTimeline(facts)
         self.parts: Parts = parts
         self.evidence: Evidence = CassandraEvidence(facts, clock)
-        self.devices: Devices = CassandraDevices(facts)
+        self.devices: Devices = devices
         self.people: People = people
         self.identifiers: Identifiers = identifiers
-        self.lookups: Lookups = CassandraLookups(identifiers, people, parts)
+        self.lookups: Lookups = CassandraLookups(identifiers, people, parts, devices)
         self.dead_letters: DeadLetters = CassandraDeadLetters(facts)
         self.positions: Positions = CassandraPositions(facts)
         self.catalog: Catalog = CassandraCatalog(facts)

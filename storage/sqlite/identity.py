@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from identity.evidence import Companion, KeepApart, Link, MustLink, Use
-from identity.nodes import Node
+from identity.nodes import Node, names_device
 from identity.resolve import Cluster, Refusal
-from storage.ports import Held
+from storage.ports import Held, Named
 from storage.sqlite.database import Database
 
 _LINK: Final = "a, b, first_ms, first_event, source, trusted_ms, last_ms"
@@ -306,23 +306,32 @@ class SqliteIdentifiers:
 class SqliteLookups:
     """`storage.ports.Lookups`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, devices: SqliteDevices) -> None:
         self._database = database
+        self._devices = devices
 
-    def clusters(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+    def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
+        wanted = list(nodes)
         rows = self._database.rows_in(
             lambda marks: (
-                "SELECT node, profile, members FROM identifiers "
+                "SELECT node, type, sealed, part, profile, members FROM identifiers "
+                "LEFT JOIN parts ON leaf = node "
                 "LEFT JOIN cluster_members USING (node) LEFT JOIN clusters USING (profile) "
                 f"WHERE node IN ({marks})"
             ),
-            nodes,
+            wanted,
         )
+        devices = [node for node in wanted if names_device(node)]
+        uses = self._devices.uses_of(devices) if devices else {}
         return {
-            node: Cluster(node, frozenset((node,)))
-            if profile is None
-            else _cluster(profile, members)
-            for node, profile, members in rows
+            node: Named(
+                Cluster(node, frozenset((node,)))
+                if profile is None
+                else _cluster(profile, members),
+                Held(type_, sealed, part),
+                uses.get(node, ()),
+            )
+            for node, type_, sealed, part, profile, members in rows
         }
 
     def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:

@@ -45,10 +45,11 @@ class SqliteStore:
         self.timeline: Timeline = SqliteTimeline(self.database)
         self.parts: Parts = SqliteParts(self.database)
         self.evidence: Evidence = SqliteEvidence(self.database)
-        self.devices: Devices = SqliteDevices(self.database)
+        devices = SqliteDevices(self.database)
+        self.devices: Devices = devices
         self.people: People = SqlitePeople(self.database)
         self.identifiers: Identifiers = SqliteIdentifiers(self.database)
-        self.lookups: Lookups = SqliteLookups(self.database)
+        self.lookups: Lookups = SqliteLookups(self.database, devices)
         self.dead_letters: DeadLetters = SqliteDeadLetters(self.database)
         self.positions: Positions = SqlitePositions(self.database)
         self.catalog: Catalog = SqliteCatalog(self.database)

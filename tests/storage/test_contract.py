@@ -13,6 +13,7 @@ from storage.ports import (
     CatalogItem,
     DeadLetter,
     Held,
+    Named,
     Store,
     StoredPosition,
     TimelineQuery,
@@ -285,13 +286,19 @@ def test_the_first_value_of_a_node_stays(store: Store) -> None:
     assert store.identifiers.count() == {"email": 1, "user_id": 1}
 
 
-def test_a_known_identifier_alone_is_a_cluster_of_its_own(store: Store) -> None:
+def test_a_known_identifier_leads_to_its_cluster_value_part_and_uses(store: Store) -> None:
     store.identifiers.put({ASHA: ("user_id", b"a"), MAIL: ("email", b"m"), RAVI: ("user_id", b"r")})
+    store.identifiers.put({BROWSER: ("anonymous_id", b"b")})
     store.people.write([ASHA, MAIL], [cluster(ASHA, MAIL)], [])
-    assert store.lookups.clusters([ASHA, RAVI, BROWSER]) == {
-        ASHA: cluster(ASHA, MAIL), RAVI: cluster(RAVI),
-    }  # fmt: skip
-    assert store.lookups.clusters([]) == {}
+    store.parts.write({ASHA: (1, b"part")})
+    use = Use(device=BROWSER, person=ASHA, hour=0, first_ms=1, last_ms=2)
+    store.devices.merge_uses([use])
+    assert store.lookups.named([ASHA, RAVI, BROWSER, PHONE]) == {
+        ASHA: Named(cluster(ASHA, MAIL), Held("user_id", b"a", b"part")),
+        RAVI: Named(cluster(RAVI), Held("user_id", b"r", None)),
+        BROWSER: Named(cluster(BROWSER), Held("anonymous_id", b"b", None), [use]),
+    }
+    assert store.lookups.named([]) == {}
 
 
 def test_values_and_parts_are_read_together(store: Store) -> None:
