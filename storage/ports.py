@@ -341,6 +341,9 @@ class Store(Protocol):
     def changes(self) -> Changes: ...
     @property
     def leases(self) -> Leases: ...
+    @property
+    def waits(self) -> bool:
+        """Whether a read waits for other machines, so that several threads gain by reading at a time."""
 
     def close(self) -> None:
         """Let go of files and connections; closing twice is the same as once."""

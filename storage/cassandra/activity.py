@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import Final
 
 import msgspec
-from cassandra.cluster import ResponseFuture
 from cassandra.metadata import Murmur3Token
 
 from identity.nodes import Node
+from storage.cassandra.connection import Request
 from storage.cassandra.grouped import Grouped, Write, chunks
 from storage.cassandra.stamps import least
 from storage.ports import TimelineQuery, TimelineRow
@@ -162,8 +162,8 @@ class CassandraTimeline:
         # Sent now, so that all leaves of a month answer at the same time; read when merged.
         return self._rows(leaf, self._facts.connection.send(bound))
 
-    def _rows(self, leaf: Node, future: ResponseFuture) -> Iterator[TimelineRow]:
-        for key_ms, message_id, position, event in self._facts.connection.rows_of(future):
+    def _rows(self, leaf: Node, request: Request) -> Iterator[TimelineRow]:
+        for key_ms, message_id, position, event in self._facts.connection.rows_of(request):
             yield _row(leaf, key_ms, message_id, position, event)
 
     def scan(self, after: Node | None = None) -> Iterator[TimelineRow]:
@@ -173,10 +173,10 @@ class CassandraTimeline:
             if len(waiting) >= SCAN_PARTITIONS:
                 yield from waiting.popleft()
             partition = _partition_of(leaf, month)
-            future = self._facts.connection.send(
+            request = self._facts.connection.send(
                 self._facts.bind(oldest_first, (partition,), partition)
             )
-            waiting.append(self._rows(Node(leaf), future))
+            waiting.append(self._rows(Node(leaf), request))
         for rows in waiting:
             yield from rows
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from threading import Lock
+from time import perf_counter
 from typing import Any, Final
 
 from cassandra import (
@@ -29,10 +30,17 @@ from cassandra.cluster import (
     Session,
 )
 from cassandra.policies import DCAwareRoundRobinPolicy, RetryPolicy, TokenAwarePolicy
-from cassandra.query import BoundStatement, PreparedStatement, Statement, tuple_factory
+from cassandra.query import (
+    BatchStatement,
+    BoundStatement,
+    PreparedStatement,
+    Statement,
+    tuple_factory,
+)
 
 from storage.cassandra.settings import CassandraSettings
 from storage.errors import Misconfigured, StoreError, StoreUnavailable
+from storage.metrics import UNMETERED, StoreMeter
 
 RETRIES_MAX: Final = 1
 """Further tries of one idempotent request within the driver; workers try again, with back-off, beyond that."""
@@ -72,19 +80,45 @@ class Routed(BoundStatement):  # type: ignore[misc]
     routing_key: bytes | None = None
 
 
+class Request:
+    """A request that was sent."""
+
+    __slots__ = ("future", "operation", "sent_s")
+
+    def __init__(self, future: ResponseFuture, operation: str, sent_s: float) -> None:
+        self.future = future
+        self.operation = operation
+        self.sent_s = sent_s
+
+
+def _operation(statement: Statement) -> str:
+    if isinstance(statement, BatchStatement):
+        return "write"
+    if not statement.is_idempotent:
+        return "conditional"
+    return "read" if statement.prepared_statement.query_string.startswith("SELECT") else "write"
+
+
 class Connection:
     """A session with prepared statements. Any thread may use it; made after forking, never before."""
 
-    def __init__(self, settings: CassandraSettings) -> None:
+    def __init__(self, settings: CassandraSettings, meter: StoreMeter = UNMETERED) -> None:
         self.settings = settings
+        self._meter = meter
         self._prepared: dict[str, PreparedStatement] = {}
         self._preparing = Lock()
         self._cluster = _cluster(settings)
-        with mapped_errors(settings):
+        with mapped_errors(settings, meter):
             try:
                 self._session: Session = self._cluster.connect()
             except BaseException:
+                centres = {host.datacenter for host in self._cluster.metadata.all_hosts()} - {None}
                 self._cluster.shutdown()
+                if centres and settings.datacenter not in centres:
+                    raise Misconfigured(
+                        f"Cassandra at {', '.join(settings.hosts)}: no data centre {settings.datacenter}; "
+                        f"there is {', '.join(sorted(centres))} (cassandra.datacenter)"
+                    ) from None
                 raise
 
     @property
@@ -97,7 +131,7 @@ class Connection:
         held = self._prepared.get(cql)
         if held is None:
             with self._preparing:
-                with mapped_errors(self.settings):
+                with mapped_errors(self.settings, self._meter):
                     held = self._session.prepare(cql)
                 held.is_idempotent = " IF " not in cql
                 self._prepared[cql] = held
@@ -121,15 +155,18 @@ class Connection:
         bound.fetch_size = page_rows
         yield from self.rows_of(self.send(bound))
 
-    def rows_of(self, future: ResponseFuture) -> Iterator[tuple[Any, ...]]:
+    def rows_of(self, request: "Request") -> Iterator[tuple[Any, ...]]:
         """The rows that a request answers with, further pages included."""
-        with mapped_errors(self.settings):
-            yield from future.result()
+        with mapped_errors(self.settings, self._meter):
+            rows = request.future.result()
+            self._meter.request(request.operation, perf_counter() - request.sent_s)
+            yield from rows
 
-    def send(self, statement: Statement) -> ResponseFuture:
+    def send(self, statement: Statement) -> "Request":
         """A request on its way."""
-        with mapped_errors(self.settings):
-            return self._session.execute_async(statement)
+        with mapped_errors(self.settings, self._meter):
+            sent_s = perf_counter()
+            return Request(self._session.execute_async(statement), _operation(statement), sent_s)
 
     def gather(self, statements: Iterable[Statement]) -> Iterator[tuple[Any, ...]]:
         """The rows of many requests, some of them under way at the same time.
@@ -141,7 +178,7 @@ class Connection:
         return self._gathered(waiting, left)
 
     def _gathered(
-        self, waiting: deque[ResponseFuture], left: Iterator[Statement]
+        self, waiting: deque[Request], left: Iterator[Statement]
     ) -> Iterator[tuple[Any, ...]]:
         while waiting:
             yield from self.rows_of(waiting.popleft())
@@ -149,7 +186,7 @@ class Connection:
 
     def run(self, cql: str) -> None:
         """One statement that is not worth preparing: schema changes."""
-        with mapped_errors(self.settings):
+        with mapped_errors(self.settings, self._meter):
             self._session.execute(cql, timeout=max(30.0, self.settings.timeout_s))
 
     def bind(self, cql: str, parameters: Sequence[Any], key: bytes | None = None) -> Routed:
@@ -191,13 +228,23 @@ def _cluster(settings: CassandraSettings) -> Cluster:
 
 
 @contextmanager
-def mapped_errors(settings: CassandraSettings) -> Iterator[None]:
+def mapped_errors(settings: CassandraSettings, meter: StoreMeter = UNMETERED) -> Iterator[None]:
     """The driver's errors as this tree's, with where and what to do. They hold no values that we bound."""
+    try:
+        with _named(settings):
+            yield
+    except StoreError as error:
+        meter.error(type(error.__cause__ or error).__name__)
+        raise
+
+
+@contextmanager
+def _named(settings: CassandraSettings) -> Iterator[None]:
     where = f"Cassandra at {', '.join(settings.hosts)}:{settings.port}"
     try:
         yield
     except NoHostAvailable as error:
-        causes = list((error.errors or {}).values())
+        causes = list(error.errors.values()) if isinstance(error.errors, dict) else []
         if any(isinstance(cause, AuthenticationFailed) for cause in causes):
             raise Misconfigured(
                 f"{where}: the user name or password is wrong (cassandra.username, cassandra.password)"

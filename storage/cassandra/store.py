@@ -24,6 +24,7 @@ from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.stamps import WriterClock
 from storage.errors import KeyMismatch
 from storage.keys import Keys, load_keys
+from storage.metrics import UNMETERED, StoreMeter
 from storage.ports import (
     Catalog,
     Changes,
@@ -43,10 +44,17 @@ from storage.ports import (
 class CassandraStore:
     """`storage.ports.Store`. Made after forking; any thread may use it."""
 
+    waits = True
+
     def __init__(
-        self, settings: CassandraSettings, keys: Keys, *, generation: int | None = None
+        self,
+        settings: CassandraSettings,
+        keys: Keys,
+        *,
+        generation: int | None = None,
+        meter: StoreMeter = UNMETERED,
     ) -> None:
-        self.connection = Connection(settings)
+        self.connection = Connection(settings, meter)
         try:
             live = check(self.connection, settings)
             self.generation = generation or live
@@ -87,8 +95,12 @@ class CassandraStore:
 
 
 def open_store(
-    settings: CassandraSettings, keys_path: Path, *, generation: int | None = None
+    settings: CassandraSettings,
+    keys_path: Path,
+    *,
+    generation: int | None = None,
+    meter: StoreMeter = UNMETERED,
 ) -> tuple[CassandraStore, Keys]:
     """Open the store of a workspace that `migrate` has made, with the keys in `keys_path`."""
     keys = load_keys(keys_path)
-    return CassandraStore(settings, keys, generation=generation), keys
+    return CassandraStore(settings, keys, generation=generation, meter=meter), keys

@@ -40,6 +40,8 @@ from storage.sqlite.ledger import (
 class SqliteStore:
     """`storage.ports.EmbeddedStore` in one file."""
 
+    waits = False
+
     def __init__(self, path: Path, keys: Keys, *, read_only: bool = False) -> None:
         self.database = Database(path, read_only=read_only)
         self.timeline: Timeline = SqliteTimeline(self.database)
