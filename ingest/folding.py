@@ -1,6 +1,6 @@
 """The fold stage: each event counts once, in the part of its leaf (DESIGN §4)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -42,8 +42,15 @@ class Folder:
     is the same bytes whoever computes it.
     """
 
-    def __init__(self, store: Store, cache: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: int = 0,
+        base: Callable[[Sequence[Node]], dict[Node, Part]] = lambda leaves: {},
+    ) -> None:
+        """`base` gives what leaves without a part start from: a new generation that is being built."""
         self._store = store
+        self._base = base
         self._cache_max = cache
         self._cache: dict[Node, Part] = {}
 
@@ -83,8 +90,9 @@ class Folder:
         parts = {leaf: self._cache.pop(leaf) for leaf in leaves if leaf in self._cache}
         missing = [leaf for leaf in leaves if leaf not in parts]
         blobs = self._store.parts.read(missing)
-        for leaf in missing:
-            parts[leaf] = decode(blobs[leaf]) if leaf in blobs else Part()
+        parts |= {leaf: decode(blob) for leaf, blob in blobs.items()}
+        without = [leaf for leaf in missing if leaf not in blobs]
+        parts |= {leaf: Part() for leaf in without} | self._base(without)
         return parts
 
     def _remember(self, parts: dict[Node, Part]) -> None:

@@ -56,3 +56,10 @@ def identify(
     announce(change)
     store.people.write(change.resolved, change.clusters, change.refusals)
     return change
+
+
+def decide_again(store: Store, nodes: Iterable[Node], rules: Rules) -> Change:
+    """Write the people of `nodes` and all their components anew, from the evidence that is stored."""
+    change = decide([], [], _Known(store), rules, touched=nodes)
+    store.people.write(change.resolved, change.clusters, change.refusals)
+    return change

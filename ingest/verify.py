@@ -1,21 +1,18 @@
 """Prove what is live: fold timelines again, resolve all links again, and compare (DESIGN §9)."""
 
-from collections.abc import Callable, Iterator
-from itertools import groupby
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
 
 import msgspec
 
-from identity.event import Event, Source
-from identity.extract import Extractor
-from identity.nodes import Node
+from identity.event import Source
 from identity.resolve import HUB, Evidence, resolve
 from identity.rules import Rules
-from ingest.decode import decode
-from profiles.facts import facts_of
-from profiles.fold import fold
-from profiles.part import Part, encode
+from ingest.rebuild import Refolder, by_leaf
+from profiles.part import encode
 from storage.keys import Keys
-from storage.ports import Store, TimelineRow
+from storage.ports import Store
 
 DIFFERENCES_MAX = 20
 """Differences that are listed; all are counted."""
@@ -64,56 +61,20 @@ def verify(
     """Compare every part (or the first `sample`) with its timeline, and all people with all links."""
     report = Report()
     _verify_people(store, rules, report)
-    extractor = Extractor(rules, keys.hasher())
-    for leaf, rows in groupby(store.timeline.scan(), key=lambda row: row.leaf):
+    refolder = Refolder(keys, rules, source_named)
+    for leaves in by_leaf(store.timeline.scan()):
+        some = dict(islice(leaves.items(), None if sample is None else sample - report.parts))
+        live = store.parts.read(some)
+        for leaf, rows in some.items():
+            part = refolder.part(leaf, rows, partial(report.differ, "leaf", leaf))
+            report.events += len(rows)
+            report.parts += 1
+            if live.get(leaf) != encode(part):
+                report.differ("part", leaf, "its timeline folds to something else")
+            progress(report.events)
         if sample is not None and report.parts >= sample:
             break
-        _verify_part(store, leaf, rows, extractor, source_named, report)
-        progress(report.events)
     return report
-
-
-def refold(
-    leaf: Node,
-    rows: Iterator[TimelineRow],
-    extractor: Extractor,
-    source_named: Callable[[str], Source],
-    report: Report,
-) -> Part:
-    """The part that a leaf's timeline folds to."""
-    entries = []
-    for row in rows:
-        report.events += 1
-        source = source_named(row.source)
-        event = decode(row.raw, row.received_ms, source, row.type)
-        if not isinstance(event, Event):
-            report.differ("leaf", leaf, f"a stored event no longer decodes: {event.reason}")
-            continue
-        # The first counted copy's time stands, and the key is what a retry repeats.
-        event = msgspec.structs.replace(
-            event, time_ms=row.time_ms, key_ms=row.key_ms, message_id=row.message_id
-        )
-        found = extractor.extract(event, source)
-        if found.leaf != leaf:
-            report.differ("leaf", leaf, "today's rules store one of its events elsewhere")
-        entries.append((row.offset, row.offset, facts_of(event, found.device)))
-    part = Part()
-    fold(part, leaf, sorted(entries, key=lambda entry: entry[0]))
-    return part
-
-
-def _verify_part(
-    store: Store,
-    leaf: Node,
-    rows: Iterator[TimelineRow],
-    extractor: Extractor,
-    source_named: Callable[[str], Source],
-    report: Report,
-) -> None:
-    blob = encode(refold(leaf, rows, extractor, source_named, report))
-    report.parts += 1
-    if store.parts.read([leaf]).get(leaf) != blob:
-        report.differ("part", leaf, "its timeline folds to something else")
 
 
 def _verify_people(store: Store, rules: Rules, report: Report) -> None:
