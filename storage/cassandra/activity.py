@@ -3,7 +3,7 @@
 import heapq
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 import msgspec
@@ -189,18 +189,15 @@ class CassandraParts:
 
     def __init__(self, derived: Grouped) -> None:
         self._derived = derived
-        table = f"{derived.keyspace}.parts"
-        self._select = f"SELECT leaf, part FROM {table} WHERE leaf IN ?"
-        self._update = f"UPDATE {table} USING TIMESTAMP ? SET part = ? WHERE leaf = ?"
-        self._next = f"SELECT leaf FROM {table} WHERE token(leaf) > ? LIMIT ?"
-
-    def ask(self, leaves: Iterable[Node]) -> Iterator[tuple[Node, bytes]]:
-        """What `read` gives; asked for now, answered when iterated."""
-        rows = self._derived.read(self._select, leaves)
-        return ((Node(leaf), part) for leaf, part in rows)
+        table = f"{derived.keyspace}.nodes"
+        self._select = f"SELECT node, part FROM {table} WHERE node IN ?"
+        self._update = f"UPDATE {table} USING TIMESTAMP ? SET part = ? WHERE node = ?"
+        # Whether there is a part, without reading it.
+        self._next = f"SELECT node, writetime(part) FROM {table} WHERE token(node) > ?"
 
     def read(self, leaves: Iterable[Node]) -> dict[Node, bytes]:
-        return dict(self.ask(leaves))
+        rows = self._derived.read(self._select, leaves)
+        return {Node(leaf): part for leaf, part in rows if part is not None}
 
     def write(self, blobs: Mapping[Node, tuple[int, bytes]]) -> None:
         self._derived.write(
@@ -209,11 +206,15 @@ class CassandraParts:
         )
 
     def leaves(self, after: Node | None, limit: int) -> list[Node]:
-        rows = self._derived.connection.each(self._next, (_token(after), limit))
-        return [Node(leaf) for (leaf,) in rows]
+        return list(islice(self._all(after), limit))
 
     def count(self) -> int:
-        return count(self._derived, "parts", "leaf")
+        return sum(1 for _ in self._all(None))
+
+    def _all(self, after: Node | None) -> Iterator[Node]:
+        for leaf, written in self._derived.connection.each(self._next, (_token(after),)):
+            if written is not None:
+                yield Node(leaf)
 
 
 def count(grouped: Grouped, table: str, key: str, ranges: int = 32) -> int:

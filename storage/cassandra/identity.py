@@ -9,7 +9,6 @@ import msgspec
 from identity.evidence import Companion, KeepApart, Link, MustLink, Use
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster, Refusal
-from storage.cassandra.activity import CassandraParts
 from storage.cassandra.grouped import Grouped, Write
 from storage.cassandra.stamps import WriterClock, least
 from storage.ports import Held, Named
@@ -223,6 +222,7 @@ class CassandraPeople:
         self._clock = clock
         keyspace = derived.keyspace
         self._select = f"SELECT node, state FROM {keyspace}.nodes"
+        self._all_of = f"SELECT node, state, part FROM {keyspace}.nodes WHERE node IN ?"
         self._update = f"UPDATE {keyspace}.nodes USING TIMESTAMP ? SET state = ? WHERE node = ?"
         self._add_conflict = (
             f"INSERT INTO {keyspace}.conflicts (bucket, since_ms, a, b) VALUES (?, ?, ?, ?) "
@@ -234,14 +234,15 @@ class CassandraPeople:
         )
         self._newest = f"SELECT since_ms, a, b FROM {keyspace}.conflicts WHERE bucket = ?"
 
-    def ask(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, _NodeBlob]]:
-        """What is stored of each node; asked for now, answered when iterated."""
-        rows = self._derived.read(self._select + " WHERE node IN ?", nodes)
-        return ((Node(node), _node_blob.decode(blob)) for node, blob in rows)
+    def ask(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, _NodeBlob, bytes | None]]:
+        """Whom nodes belong to, and their parts; asked for now, answered when iterated."""
+        rows = self._derived.read(self._all_of, nodes)
+        return ((Node(node), _state(blob), part) for node, blob, part in rows)
 
     def states(self, nodes: Iterable[Node]) -> dict[Node, _NodeBlob]:
-        """What is stored of each node."""
-        return dict(self.ask(nodes))
+        """Whom nodes belong to."""
+        rows = self._derived.read(self._select + " WHERE node IN ?", nodes)
+        return {Node(node): _state(blob) for node, blob in rows}
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
         return {
@@ -304,7 +305,7 @@ class CassandraPeople:
 
     def scan(self) -> Iterator[Cluster]:
         for node, blob in self._derived.connection.each(self._select):
-            state = _node_blob.decode(blob)
+            state = _state(blob)
             if state.members and state.profile_id == node:
                 yield cluster_of(state)
 
@@ -352,41 +353,36 @@ class CassandraLookups:
     """`storage.ports.Lookups`: each call is one round trip, for its tables are read at the same time."""
 
     def __init__(
-        self,
-        identifiers: CassandraIdentifiers,
-        people: CassandraPeople,
-        parts: CassandraParts,
-        devices: CassandraDevices,
+        self, identifiers: CassandraIdentifiers, people: CassandraPeople, devices: CassandraDevices
     ) -> None:
         self._identifiers = identifiers
         self._people = people
-        self._parts = parts
         self._devices = devices
 
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         wanted = list(nodes)
         values, people = self._identifiers.ask(wanted), self._people.ask(wanted)
-        bodies = self._parts.ask(wanted)
         uses = self._devices.uses_of([node for node in wanted if names_device(node)])
-        states, parts = dict(people), dict(bodies)
+        rows = {node: (state, part) for node, state, part in people}
         found = {}
         for node, (type_, sealed) in values:
-            state = states.get(node, _NodeBlob())
-            alone = not state.members
+            state, part = rows.get(node, (_NodeBlob(), None))
             found[node] = Named(
-                Cluster(node, frozenset({node})) if alone else cluster_of(state),
-                Held(type_, sealed, parts.get(node)),
+                cluster_of(state) if state.members else Cluster(node, frozenset({node})),
+                Held(type_, sealed, part),
                 uses.get(node, ()),
             )
         return found
 
     def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
         wanted = list(nodes)
-        asked = self._identifiers.ask(wanted), self._parts.ask(wanted)
-        values, parts = dict(asked[0]), dict(asked[1])
-        return {
-            node: Held(type_, sealed, parts.get(node)) for node, (type_, sealed) in values.items()
-        }
+        values, people = self._identifiers.ask(wanted), self._people.ask(wanted)
+        parts = {node: part for node, _, part in people}
+        return {node: Held(type_, sealed, parts.get(node)) for node, (type_, sealed) in values}
+
+
+def _state(blob: bytes | None) -> _NodeBlob:
+    return _node_blob.decode(blob) if blob is not None else _NodeBlob()
 
 
 def cluster_of(state: _NodeBlob) -> Cluster:
