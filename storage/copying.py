@@ -22,7 +22,7 @@ BATCH: Final = 500
 REMEMBERED_MAX: Final = 500_000
 """Nodes remembered as copied, so that their identifiers are not read again: about 60 MB."""
 STEPS: Final = (
-    "catalogue", "events", "profiles", "links", "uses", "people", "dead letters", "changes", "files",
+    "items", "events", "profiles", "links", "uses", "people", "dead letters", "changes", "files",
 )  # fmt: skip
 _UNKNOWN: Final = -(1 << 62)
 _EVERY: Final = 1 << 40

@@ -29,7 +29,12 @@ from cassandra.cluster import (
     ResponseFuture,
     Session,
 )
-from cassandra.policies import DCAwareRoundRobinPolicy, RetryPolicy, TokenAwarePolicy
+from cassandra.policies import (
+    ConstantSpeculativeExecutionPolicy,
+    DCAwareRoundRobinPolicy,
+    RetryPolicy,
+    TokenAwarePolicy,
+)
 from cassandra.query import (
     BatchStatement,
     BoundStatement,
@@ -44,6 +49,8 @@ from storage.metrics import UNMETERED, StoreMeter
 
 RETRIES_MAX: Final = 1
 """Further tries of one idempotent request within the driver; workers try again, with back-off, beyond that."""
+SPECULATE_AFTER_S: Final = 1.0
+"""A request that a coordinator has not answered by then is sent to another one too: it may be frozen."""
 PAGE_ROWS: Final = 1_000
 
 Retry = tuple[int, int | None]
@@ -208,6 +215,8 @@ def _cluster(settings: CassandraSettings) -> Cluster:
     profile = ExecutionProfile(
         load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.datacenter)),
         retry_policy=CarefulRetryPolicy(),
+        # Only for what is idempotent: the driver sees to that.
+        speculative_execution_policy=ConstantSpeculativeExecutionPolicy(SPECULATE_AFTER_S, 1),
         consistency_level=ConsistencyLevel.LOCAL_QUORUM,
         serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL,
         request_timeout=settings.timeout_s,
