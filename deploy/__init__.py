@@ -1,0 +1,1 @@
+"""How Onefold is run: servers for a laptop, images, manifests, dashboards."""
