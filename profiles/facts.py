@@ -54,7 +54,7 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     quantity: float = 1
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """What one event adds to a part."""
 
     time_ms: int
