@@ -4,7 +4,7 @@ import hashlib
 import heapq
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -256,14 +256,25 @@ class CassandraChanges:
 
 
 class CassandraLeases:
-    """`storage.ports.Leases`: conditional writes, and nothing but them, on one small table."""
+    """`storage.ports.Leases`: conditional writes, and nothing but them, on one small table.
 
-    def __init__(self, connection: Connection, keyspace: str, clock: WriterClock) -> None:
+    `may_take` raises what forbids it to take a lease now.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        keyspace: str,
+        clock: WriterClock,
+        may_take: Callable[[], None] = lambda: None,
+    ) -> None:
         self._connection = connection
         self._clock = clock
+        self._may_take = may_take
         self._table = f"{keyspace}.leases"
 
     def take(self, name: str, holder: str) -> int:
+        self._may_take()
         # An attempt's own mark tells, after an answer that never came, whether it was applied.
         attempt = uuid.uuid4().hex
         for _ in range(LEASE_TRIES_MAX):

@@ -10,6 +10,7 @@ from storage.errors import Misconfigured, SchemaMismatch
 SCHEMA_VERSION: Final = 1
 FIRST_GENERATION: Final = 1
 CASSANDRA_MIN: Final = (5, 0)
+_SWITCHING: Final = "switching"
 _OPTIONS: Final = (
     "compaction = {'class': 'UnifiedCompactionStrategy'} "
     # A replica that died a moment ago is asked until it is known to be dead: ask another one soon.
@@ -81,13 +82,39 @@ def live_generation(connection: Connection, facts: str) -> int | None:
     return int(found) if found else None
 
 
-def switch(connection: Connection, facts: str, before: int, after: int) -> bool:
-    """Let another generation answer; False if somebody switched meanwhile."""
-    rows = connection.execute(
-        f"UPDATE {facts}.meta SET value = ? WHERE key = 'generation' IF value = ?",
-        (str(after), str(before)),
-    )
-    return bool(rows[0][0])
+def begin_switch(connection: Connection, facts: str, after: int) -> int:
+    """Let nobody take the lease of identity until another generation answers; the one that does so far.
+
+    Misconfigured if a switch to a third one is under way. Beginning again goes on with what was begun.
+    """
+    begun = remember_once(connection, facts, _SWITCHING, str(after))
+    if begun != str(after):
+        raise Misconfigured(f"a switch to generation {begun} was begun: finish that one first")
+    return live_generation(connection, facts) or FIRST_GENERATION
+
+
+def finish_switch(connection: Connection, facts: str, before: int, after: int) -> None:
+    """Let another generation answer."""
+    if before != after:
+        connection.execute(
+            f"UPDATE {facts}.meta SET value = ? WHERE key = 'generation' IF value = ?",
+            (str(after), str(before)),
+        )
+    connection.execute(f"DELETE FROM {facts}.meta WHERE key = ? IF EXISTS", (_SWITCHING,))
+
+
+def may_decide(connection: Connection, facts: str, generation: int) -> None:
+    """Misconfigured if people of `generation` are not to be written by workers now."""
+    if begun := _meta(connection, facts, _SWITCHING):
+        raise Misconfigured(
+            f"people of generation {begun} are being rebuilt; if that was interrupted, run "
+            f"`onefold replay --switch {begun}` again"
+        )
+    live = live_generation(connection, facts)
+    if live != generation:
+        raise Misconfigured(
+            f"generation {live} answers now, not {generation}: start this process again"
+        )
 
 
 def remember_once(connection: Connection, facts: str, key: str, value: str) -> str:

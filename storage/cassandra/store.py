@@ -1,5 +1,6 @@
 """The store in two keyspaces of a Cassandra cluster."""
 
+from functools import partial
 from pathlib import Path
 
 from storage.cassandra.activity import CassandraParts, CassandraTimeline
@@ -19,7 +20,7 @@ from storage.cassandra.ledger import (
     CassandraLeases,
     CassandraPositions,
 )
-from storage.cassandra.schema import check, remember_once
+from storage.cassandra.schema import check, may_decide, remember_once
 from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.stamps import WriterClock
 from storage.errors import KeyMismatch
@@ -53,7 +54,9 @@ class CassandraStore:
         *,
         generation: int | None = None,
         meter: StoreMeter = UNMETERED,
+        switching: bool = False,
     ) -> None:
+        """`generation` is another one than the live one while it is built; `switching` lets it take leases."""
         self.connection = Connection(settings, meter)
         try:
             live = check(self.connection, settings)
@@ -81,7 +84,14 @@ class CassandraStore:
         self.positions: Positions = CassandraPositions(facts)
         self.catalog: Catalog = CassandraCatalog(facts)
         self.changes: Changes = CassandraChanges(facts, clock)
-        self.leases: Leases = CassandraLeases(self.connection, facts_name, clock)
+        self.leases: Leases = CassandraLeases(
+            self.connection,
+            facts_name,
+            clock,
+            (lambda: None)
+            if switching
+            else partial(may_decide, self.connection, facts_name, self.generation),
+        )
 
     def _check_keys(self, facts: str, keys: Keys) -> None:
         mine = keys.fingerprint()

@@ -21,7 +21,7 @@ from ingest.verify import verify
 from profiles.facts import facts_of
 from simulator.shop import Shop
 from storage.cassandra.connection import CarefulRetryPolicy
-from storage.cassandra.schema import migrate, switch
+from storage.cassandra.schema import begin_switch, finish_switch, migrate
 from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.store import CassandraStore
 from storage.cassandra.survey import survey
@@ -200,12 +200,19 @@ def test_a_generation_is_rebuilt_beside_the_live_one_and_switched(
         assert set(target.people.scan()) == set(embedded.store.people.scan())
         assert verify(target, KEYS, Rules(), embedded.sources.named).right
         facts, _ = cassandra_settings.keyspaces(1)
-        assert switch(live.connection, facts, 1, 2)
-        assert not switch(live.connection, facts, 1, 2), "somebody switched before"
+        assert begin_switch(live.connection, facts, 2) == 1
+        with pytest.raises(Misconfigured, match="onefold replay --switch 2"):
+            live.leases.take("identity", "a worker that goes on")
+        with pytest.raises(Misconfigured, match="switch to generation 2 was begun"):
+            begin_switch(live.connection, facts, 3)
+        finish_switch(live.connection, facts, begin_switch(live.connection, facts, 2), 2)
+        with pytest.raises(Misconfigured, match="generation 2 answers now, not 1"):
+            live.leases.take("identity", "a worker that goes on")
         switched = CassandraStore(cassandra_settings, KEYS)
         assert switched.generation == 2
+        assert switched.leases.take("identity", "a new worker") > 0
         switched.close()
-        assert switch(live.connection, facts, 2, 1)
+        finish_switch(live.connection, facts, begin_switch(live.connection, facts, 1), 1)
     finally:
         target.close()
         embedded.close()
