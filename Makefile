@@ -45,6 +45,13 @@ lock: $(READY) ## pin every dependency again, with hashes and without index addr
 	$(VENV)/bin/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
 	  --extra dev --extra cassandra --extra kafka pyproject.toml -o requirements.lock
 
+NODES ?= 1
+servers: $(READY) ## a real Cassandra and Kafka on loopback, no Docker (NODES=3: three nodes)
+	$(RUN) -m deploy.servers start --nodes $(NODES)
+
+servers-stop: $(READY) ## stop them; their data stays in .servers
+	$(RUN) -m deploy.servers stop
+
 bench: bench-ingest bench-serving bench-quality bench-people ## every benchmark
 
 bench-ingest: $(READY) ## events per second and core, memory
@@ -62,4 +69,4 @@ bench-people: $(READY) ## the right person: visits and people against the simula
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test lint format proto buf-breaking lock bench bench-ingest bench-serving bench-quality bench-people clean
+.PHONY: help setup demo test lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people clean

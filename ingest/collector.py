@@ -15,9 +15,10 @@ from identity.event import Event, Source
 from ingest.deadletters import Refused
 from ingest.decode import EVENT_BYTES_MAX, decode, decode_many
 from ingest.http.asgi import Answer, Gone, Receive, Rejection, Request, Scope, Send, send_answer
-from ingest.http.body import BODY_BYTES_MAX, Held, InFlight, read_body
+from ingest.http.body import BODY_BYTES_MAX, CLOSE, Held, InFlight, read_body
 from ingest.http.keys import WriteKeys
 from ingest.http.pixel import GIF, event_of_query
+from ingest.log import LogError
 from ingest.mend import mend
 from storage.errors import StoreUnavailable
 
@@ -40,6 +41,8 @@ _WORDS: Final = {
     "not_an_object": "event is not a valid rudder event",
     "no_identifier": "request neither has anonymousId nor userId",
 }
+_METRICS: Final = b"text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
 _JSON: Final = b"application/json; charset=utf-8"
 _log: Final = logging.getLogger(__name__)
 
@@ -67,6 +70,10 @@ async def _nothing() -> None:
     return
 
 
+def _unmetered(endpoint: str, status: int) -> None:
+    return
+
+
 class Collector:
     """An ASGI application that takes events and hands them to `submit`."""
 
@@ -80,15 +87,25 @@ class Collector:
         in_flight: InFlight | None = None,
         ready: Callable[[], bool] = lambda: True,
         on_stop: Callable[[], Awaitable[None]] = _nothing,
+        leaving: Callable[[], bool] = lambda: False,
         version: str = "",
+        metrics: Callable[[], bytes] | None = None,
+        answered: Callable[[str, int], None] = _unmetered,
     ) -> None:
-        """`clock` gives milliseconds since 1970; `on_stop` is awaited after the last request."""
+        """`clock` gives milliseconds since 1970; `on_stop` is awaited after the last request.
+
+        While `leaving`, each answer closes its connection, so that the next request finds another process.
+        `metrics` makes the page of that name; `answered` is told of each answer's endpoint, `other` where
+        there is none, and status.
+        """
         self._keys = keys
         self._submit = submit
         self._clock = clock
         self._body_bytes_max = body_bytes_max
         self._in_flight = in_flight or InFlight()
         self._on_stop = on_stop
+        self._leaving = leaving
+        self._answered = answered
         self._pages: dict[str, Callable[[], Answer]] = {
             "/health": lambda: Answer(200, b'{"server":"UP"}', _JSON),
             "/healthz": lambda: Answer(200, b"ok"),
@@ -96,6 +113,8 @@ class Collector:
             "/version": lambda: Answer(200, msgspec.json.encode({"version": version}), _JSON),
             "/robots.txt": lambda: Answer(200, b"User-agent: *\nDisallow: /\n"),
         }
+        if metrics is not None:
+            self._pages["/metrics"] = lambda: Answer(200, metrics(), _METRICS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
@@ -116,9 +135,19 @@ class Collector:
             where = "".join(traceback.format_tb(error.__traceback__))
             _log.error("answering failed: %s\n%s", type(error).__name__, where)
             answer = Answer(500, b"internal error, try again")
+        # Of a pixel, what became of its event: the image is sent in any case.
+        self._answered(self._endpoint(request.path), answer.status)
         if request.path in _PIXELS and request.method in ("GET", "HEAD"):
             answer = Answer(200, GIF, b"image/gif", ((b"cache-control", b"no-store"),))
+        if self._leaving():
+            answer = msgspec.structs.replace(answer, headers=(*answer.headers, CLOSE))
         await send_answer(send, answer, request)
+
+    def _endpoint(self, path: str) -> str:
+        known = path in _TYPE_OF or path in _BATCHES or path in _PIXELS or path in self._pages
+        if known:
+            return path
+        return "/sourceConfig" if path.rstrip("/") == "/sourceConfig" else "other"
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -195,7 +224,7 @@ class Collector:
     async def _hand_on(self, events: list[Event], refused: list[Refused]) -> Answer:
         try:
             await self._submit(events, refused)
-        except (StoreUnavailable, OSError) as error:
+        except (StoreUnavailable, LogError, OSError) as error:
             _log.warning("events not taken: %s", type(error).__name__)
             raise Rejection(503, "store unavailable, try again", (b"retry-after", b"1")) from None
         if refused and not events:

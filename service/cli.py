@@ -17,7 +17,15 @@ COMMANDS: Final = {
         "A real shop's events become people and recommendations.",
     ),
     "serve": ("service.commands.serve", "serve", "Serve gRPC and the HTTP collector."),
-    "ingest": ("service.commands.ingest", "ingest", "Load events from files."),
+    "ingest": ("service.commands.ingest", "ingest", "Load events from files or a Kafka topic."),
+    "worker": ("service.commands.worker", "worker", "Run a stage beside others, on Kafka."),
+    "migrate": ("service.commands.migrate", "migrate", "Create or upgrade keyspaces and topics."),
+    "replay": (
+        "service.commands.replay",
+        "replay",
+        "Build derived tables again, beside the live ones.",
+    ),
+    "copy": ("service.commands.copying", "copy_store", "Take an embedded store to Cassandra."),
     "profile": ("service.commands.profile", "profile", "Find a person and what they did."),
     "identity": ("service.commands.identity", "identity", "Who is who, and why."),
     "catalog": ("service.commands.upkeep", "catalog", "The items that can be recommended."),
@@ -114,9 +122,10 @@ def known_errors() -> tuple[type[BaseException], ...]:
     from ingest.errors import IngestError
     from models.errors import ModelError
     from service.config import ConfigError
+    from service.errors import PortTaken
     from storage.errors import StoreError
 
-    return (IngestError, ModelError, ConfigError, StoreError)
+    return (IngestError, ModelError, ConfigError, StoreError, PortTaken)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """The configuration: one YAML file, environment variables over it, defaults that work without either."""
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
 from identity.event import Source
 from identity.rules import Rules
+from ingest.kafka.settings import KafkaSettings
+from storage.cassandra.settings import CassandraSettings
 
 FILE_NAME: Final = "onefold.yaml"
 HIDDEN: Final = "…"
@@ -39,8 +42,10 @@ class Setting(msgspec.Struct, frozen=True):
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where facts are kept."""
 
+    kind: Literal["sqlite", "cassandra"] = "sqlite"
+    """`sqlite`: one file, everything in one process. `cassandra`: many processes, with Kafka between them."""
     path: str = ""
-    """The database file. Empty: `onefold.sqlite` in the data folder."""
+    """The database file of `sqlite`. Empty: `onefold.sqlite` in the data folder."""
     keys: str = ""
     """The file of the workspace's keys. Empty: `onefold.keys` in the data folder."""
 
@@ -63,7 +68,7 @@ class GrpcConfig(msgspec.Struct, frozen=True, kw_only=True):
     reuse_port: bool = False
     """Whether several processes share the port (SO_REUSEPORT)."""
     drain_s: Seconds = 0.0
-    """Seconds between saying NOT_SERVING and refusing calls, for load balancers to notice."""
+    """Seconds between saying NOT_SERVING (and `/readyz` 503) and refusing calls, for balancers to notice."""
     grace_s: Seconds = 5.0
     """Seconds that calls under way may still take at the end."""
 
@@ -84,6 +89,28 @@ class CollectorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Whether any write key is accepted. Null: only on a loopback address while no source has a key."""
     body_bytes_max: Annotated[int, Meta(ge=1024)] = 4_000_000
     """The largest body, in bytes, before and after decompression; RudderStack's own limit."""
+    reuse_port: bool = False
+    """Whether several processes share the port (SO_REUSEPORT)."""
+    metrics: bool | None = None
+    """Whether `/metrics` is served on this port too. Null: only on a loopback address."""
+
+    @property
+    def shows_metrics(self) -> bool:
+        """Whether `/metrics` is served."""
+        return is_loopback(self.host) if self.metrics is None else self.metrics
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How `onefold worker` works."""
+
+    batch_events: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    """Messages that one batch takes from Kafka at most."""
+    metrics_host: Text = "127.0.0.1"
+    """The address of `/metrics`, `/healthz` and `/readyz`; `0.0.0.0` or `::` for all."""
+    metrics_port: Port = 9464
+    """Their port, or the next free one above it; 0 for any. `serve` has one, too, where it shares its ports."""
+    retry_max_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    """The longest wait between two tries to reach a server that does not answer, of `onefold serve` too."""
 
 
 class SourceConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,8 +147,11 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     currency: Annotated[str, Meta(pattern="^([A-Z]{3})?$")] = ""
     """The currency that people are shown first (ISO 4217). Empty: the one with most orders."""
     store: StoreConfig = StoreConfig()
+    cassandra: CassandraSettings = CassandraSettings()
+    kafka: KafkaSettings = KafkaSettings()
     grpc: GrpcConfig = GrpcConfig()
     collector: CollectorConfig = CollectorConfig()
+    worker: WorkerConfig = WorkerConfig()
     source_table: dict[str, SourceConfig] = msgspec.field(default_factory=dict, name="sources")
     """Sources by name, for example `sources: {backend: {write_key: …, trusted: true}}`."""
     identity: Rules = Rules()
@@ -154,6 +184,10 @@ class Config(Schema, frozen=True, kw_only=True):
             for name, each in self.source_table.items()
             if each.write_key is not None
         }
+
+    def origin(self, path: str) -> str:
+        """Where the setting `path` comes from, for messages."""
+        return self.origins.get(path, "configuration")
 
     @property
     def accepts_any_key(self) -> bool:
@@ -212,6 +246,19 @@ def table_of(kind: Any) -> type[msgspec.Struct] | None:
     if get_origin(kind) is dict:
         return section_of(get_args(kind)[1])
     return None
+
+
+_CHOICE: Final = re.compile(r"\^\(([\w-]+(?:\|[\w-]+)+)\)\$")
+
+
+def choices_of(kind: Any) -> tuple[str, ...]:
+    """The values of a field that takes only a few: a Literal, or a text with a pattern `^(a|b)$`."""
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    for note in getattr(kind, "__metadata__", ()):
+        if isinstance(note, Meta) and (found := _CHOICE.fullmatch(note.pattern or "")):
+            return tuple(found[1].split("|"))
+    return ()
 
 
 def is_secret(kind: Any) -> bool:

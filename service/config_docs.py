@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
-from service.config import Schema, section_of, table_of
+from service.config import Schema, choices_of, section_of, table_of
 from service.config_file import ENV_LEVEL, ENV_PREFIX
 
 TABLE_NAME: Final = "NAME"
@@ -89,6 +89,8 @@ def field_docs(kind: type[msgspec.Struct]) -> dict[str, str]:
 
 def type_in_words(kind: Any) -> str:
     """A type as people say it, with its bounds."""
+    if choices := choices_of(kind):
+        return " or ".join(f"`{each}`" for each in choices)
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return type_in_words(parts[0]) + "".join(
@@ -108,5 +110,5 @@ def _bounds(note: msgspec.Meta) -> str:
     if low is None:
         return ""
     if note.le is not None:
-        return f", {low} to {note.le}"
+        return f", {low} to {note.le}" if note.ge is not None else f", above {low}, to {note.le}"
     return f", from {low}" if note.ge is not None else f", above {low}"

@@ -14,10 +14,12 @@ from service.config import (
     Config,
     ConfigError,
     Schema,
+    choices_of,
     is_secret,
     section_of,
     table_of,
 )
+from service.config_checks import contradictions
 
 ENV_PREFIX: Final = "ONEFOLD_"
 ENV_LEVEL: Final = "__"
@@ -75,7 +77,8 @@ def read_config(path: Path | None, environ: Mapping[str, str], *, data: Path | N
     values = _build(Schema, "", given, problems)
     problems.check()
     schema = Schema(**values)
-    _check(schema, origins, problems)
+    for where, text in contradictions(schema):
+        problems.add(origins.get(where, "configuration"), where, text)
     problems.check()
     return _placed(schema, origins, folder)
 
@@ -167,7 +170,11 @@ def _converted(value: Any, kind: Any, path: str, origin: str, problems: _Problem
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         shown = "" if is_secret(kind) else f", not {_shown(value)}"
-        problems.add(origin, path, _explained(str(error), value) + shown)
+        if choices := choices_of(kind):
+            text = "must be one of " + ", ".join(choices)
+        else:
+            text = _explained(str(error), value)
+        problems.add(origin, path, text + shown)
         return msgspec.UNSET
 
 
@@ -334,25 +341,6 @@ def _made(
         return kind()
 
 
-def _check(schema: Schema, origins: Mapping[str, str], problems: _Problems) -> None:
-    """What no single field says."""
-    for field in msgspec.structs.fields(schema.identity):
-        value = getattr(schema.identity, field.name)
-        path = f"identity.{field.name}"
-        if isinstance(value, int) and value < 0:
-            problems.add(origins.get(path, ""), path, "must not be negative")
-    owner: dict[str, str] = {}
-    for name, source in schema.source_table.items():
-        if source.write_key is None:
-            continue
-        if source.write_key in owner:
-            path = f"sources.{name}.write_key"
-            problems.add(
-                origins.get(path, ""), path, f"is the write key of {owner[source.write_key]} too"
-            )
-        owner.setdefault(source.write_key, name)
-
-
 def _placed(schema: Schema, origins: dict[str, str], folder: Path) -> Config:
     """`schema` with every path in place."""
     from_file = {path for path, origin in origins.items() if not _outside_file(origin)}
@@ -375,8 +363,17 @@ def _placed(schema: Schema, origins: dict[str, str], folder: Path) -> Config:
         schema.models,
         registry=str(place("models.registry", registry) if registry else data / "models"),
     )
+    placed = {"data": str(data), "store": store, "models": models}
+    for section in ("cassandra", "kafka"):
+        held = getattr(schema, section)
+        files = {
+            name: str(place(f"{section}.{name}", getattr(held, name)))
+            for name in ("password_file", "tls_ca")
+            if getattr(held, name) is not None
+        }
+        placed[section] = msgspec.structs.replace(held, **files)
     fields = {field.name: getattr(schema, field.name) for field in msgspec.structs.fields(Schema)}
-    return Config(**fields | {"data": str(data), "store": store, "models": models}, origins=origins)
+    return Config(**fields | placed, origins=origins)
 
 
 def _outside_file(origin: str) -> bool:

@@ -1,12 +1,16 @@
-"""Writes the tables of README.md from the code: `python -m service.docs`. A test fails if they are old."""
+"""Writes the tables of the documents from the code: `python -m service.docs`. A test fails if they are old."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from service.cli import COMMANDS
 from service.config_docs import describe
+from service.metrics import Metrics
 
-README: Final = Path(__file__).resolve().parents[1] / "README.md"
+ROOT: Final = Path(__file__).resolve().parents[1]
+README: Final = ROOT / "README.md"
+METRICS: Final = ROOT / "deploy" / "METRICS.md"
 
 
 def commands() -> str:
@@ -32,20 +36,41 @@ def settings() -> str:
     )
 
 
+def metrics() -> str:
+    """The table of metrics, as a process registers them."""
+    rows = ["| metric | type | labels | |", "|---|---|---|---|"]
+    for collector in Metrics().registry._collector_to_names:
+        # The library tells a metric's labels nowhere else before it has samples.
+        labels = ", ".join(f"`{name}`" for name in getattr(collector, "_labelnames", ()))
+        for family in collector.collect():
+            name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+            shown = "`version`" if family.type == "info" else labels
+            rows.append(f"| `{name}` | {family.type} | {shown} | {_cell(family.documentation)} |")
+    return "\n".join(rows)
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def filled(text: str) -> str:
-    """`text` with its tables as the code has them."""
-    for name, table in (("commands", commands()), ("settings", settings())):
+TABLES: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
+    README: {"commands": commands, "settings": settings},
+    METRICS: {"metrics": metrics},
+}
+
+
+def filled(path: Path) -> str:
+    """The document at `path` with its tables as the code has them."""
+    text = path.read_text()
+    for name, table in TABLES[path].items():
         before, found, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         if not (found and end):
-            raise ValueError(f"README.md has no place for the table of {name}")
-        text = before + found + table + "\n" + end + after
+            raise ValueError(f"{path.name} has no place for the table of {name}")
+        text = before + found + table() + "\n" + end + after
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for each in TABLES:
+        each.write_text(filled(each))

@@ -78,6 +78,14 @@ def steps_progress() -> Progress:
     )  # fmt: skip
 
 
+def rows_progress() -> Progress:
+    """Several progress bars of rows, which stay when they are done."""
+    return Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), console=errors, transient=not errors.is_terminal,
+    )  # fmt: skip
+
+
 def when(time_ms: int | None) -> str:
     """A time as people read it, UTC."""
     if time_ms is None:

@@ -1,20 +1,27 @@
-"""What one command works on: configuration, store, pipeline and models, opened when first needed."""
+"""What one command works on: configuration, store, log and models, opened when first needed."""
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import click
 
-from ingest.pipeline import Pipeline
+from identity.event import Event
+from ingest.deadletters import Refused
+from ingest.pipeline import Outcome, Pipeline
 from ingest.sources import Sources
-from models.registry import Registry
 from service.config import Config
+from service.metrics import Metrics
 from storage.keys import Keys
+from storage.ports import Store, StoredPosition
 from storage.profiles import ProfileReader
-from storage.sqlite import SqliteStore, open_store
+
+if TYPE_CHECKING:
+    from ingest.kafka.log import KafkaLog
+    from models.registry import Registry
 
 DAY_MS: Final = 86_400_000
 
@@ -24,23 +31,65 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class EventSink(Protocol):
+    """Where events go: through all stages in this process, or into the log that workers read."""
+
+    def process(
+        self,
+        events: Sequence[Event],
+        refused: Sequence[Refused] = (),
+        positions: Sequence[StoredPosition] = (),
+        origin: str = "",
+    ) -> Outcome:
+        """Everything a batch says, durable when this returns."""
+
+    def accepts(self, event: Event) -> bool:
+        """Whether today's rules find somebody that `event` names."""
+
+
 class Workspace:
     """One workspace, opened piece by piece: `onefold --help` opens nothing."""
 
     def __init__(self, config: Config, clock: Callable[[], int] = wall_clock_ms) -> None:
         self.config = config
         self.now_ms = clock
-        self._opened: tuple[SqliteStore, Keys] | None = None
+        self.generation: int | None = None
+        """Of derived tables to work on; None: the live one."""
+        self._opened: tuple[Store, Keys] | None = None
+        self._closing: list[Callable[[], None]] = []
 
     @property
-    def _open(self) -> tuple[SqliteStore, Keys]:
+    def _open(self) -> tuple[Store, Keys]:
         if self._opened is None:
-            self._opened = open_store(self.store_path, self.keys_path)
+            self._opened = self._open_store()
+            self._closing.append(self._opened[0].close)
         return self._opened
+
+    def _open_store(self) -> tuple[Store, Keys]:
+        # Drivers are imported where they are used: the command line starts fast, and without them.
+        if self.config.store.kind == "cassandra":
+            from storage.cassandra.store import open_store as open_cassandra
+
+            # What matters of it becomes an error of ours, with what to do; the rest would be shown between.
+            logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+            return open_cassandra(
+                self.config.cassandra,
+                self.keys_path,
+                generation=self.generation,
+                meter=self.metrics.store,
+            )
+        from storage.sqlite import open_store as open_sqlite
+
+        return open_sqlite(self.store_path, self.keys_path)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What this process tells of its work."""
+        return Metrics()
 
     @property
     def store_path(self) -> Path:
-        """The database file."""
+        """The database file of an embedded store."""
         return Path(self.config.store.path)
 
     @property
@@ -49,9 +98,24 @@ class Workspace:
         return Path(self.config.store.keys)
 
     @property
-    def store(self) -> SqliteStore:
-        """The store; made if it is not there."""
+    def place(self) -> str:
+        """Where the store is, for people."""
+        cassandra = self.config.cassandra
+        if self.config.store.kind == "cassandra":
+            return (
+                f"Cassandra at {', '.join(cassandra.hosts)}:{cassandra.port}, {cassandra.keyspace}"
+            )
+        return str(self.store_path)
+
+    @property
+    def store(self) -> Store:
+        """The store; an embedded one is made if it is not there."""
         return self._open[0]
+
+    @property
+    def live_generation(self) -> int:
+        """Which generation of derived tables the store reads and writes; an embedded one has but one."""
+        return int(getattr(self.store, "generation", 1))
 
     @property
     def keys(self) -> Keys:
@@ -64,9 +128,46 @@ class Workspace:
         return Sources(self.config.sources())
 
     @cached_property
-    def pipeline(self) -> Pipeline:
-        """Where events go."""
-        return Pipeline(self.store, self.keys, self.config.identity, self.sources)
+    def pipeline(self) -> EventSink:
+        """Where events go. ConfigError if they would go nowhere."""
+        return self._sink(backfill=False)
+
+    @cached_property
+    def history(self) -> EventSink:
+        """Where events go that nobody waits for: behind live ones. ConfigError if they would go nowhere."""
+        return self._sink(backfill=True)
+
+    def _sink(self, *, backfill: bool) -> EventSink:
+        if self.config.store.kind == "cassandra":
+            return self._log_sink(backfill=backfill)
+        from storage.sqlite import SqliteStore
+
+        store = self.store
+        assert isinstance(store, SqliteStore)  # noqa: S101  # what `_open_store` made
+        return Pipeline(store, self.keys, self.config.identity, self.sources)
+
+    @cached_property
+    def log(self) -> "KafkaLog":
+        """The log between stages. LogUnavailable or LogRefused if it cannot be used."""
+        from ingest.kafka.log import KafkaLog
+
+        log = KafkaLog(self.config.kafka)
+        self._closing.append(log.close)
+        return log
+
+    def _log_sink(self, *, backfill: bool) -> EventSink:
+        from ingest.kafka.sink import open_sink
+        from service.config_checks import need_log
+
+        need_log(self.config)
+        # A producer says nothing of a missing topic or a wrong password until it is too late.
+        self.log.check([self.config.kafka.topic("backfill" if backfill else "events")])
+        sink = open_sink(
+            self.log, self.store, self.keys, self.config.identity, self.sources, self.config.kafka,
+            backfill=backfill, meter=self.metrics.ingest,
+        )  # fmt: skip
+        self._closing.append(sink.close)
+        return sink
 
     @cached_property
     def reader(self) -> ProfileReader:
@@ -76,14 +177,17 @@ class Workspace:
         )
 
     @cached_property
-    def registry(self) -> Registry:
+    def registry(self) -> "Registry":
         """Where models are kept."""
+        # Models bring numpy and implicit, which a worker never needs.
+        from models.registry import Registry
+
         return Registry(Path(self.config.models.registry))
 
     def close(self) -> None:
-        """Let go of what was opened."""
-        if self._opened is not None:
-            self._opened[0].close()
+        """Let go of what was opened, the last first."""
+        while self._closing:
+            self._closing.pop()()
 
 
 pass_workspace = click.make_pass_decorator(Workspace)

@@ -130,6 +130,11 @@ class Background:
                     server.stop()
             self._write(there)
             raise
+        else:
+            for process in [*(cluster.nodes if cluster else []), *([broker] if broker else [])]:
+                process.release()
+        finally:
+            subnet.release()  # the servers hold their ports themselves from here on
         return made
 
     def _subnet(self, kinds: Sequence[Kind], nodes: int) -> Subnet:

@@ -97,9 +97,10 @@ def _string(text: str) -> bytes:
 
 def _rows(body: bytes) -> list[Row]:
     """The rows of a RESULT without metadata."""
-    kind, flags, columns = struct.unpack_from(">iii", body)
+    (kind,) = struct.unpack_from(">i", body)
     if kind != ROWS:
         return []
+    flags, columns = struct.unpack_from(">ii", body, 4)
     at = 12
     if flags & HAS_MORE_PAGES:
         at += 4 + max(struct.unpack_from(">i", body, at)[0], 0)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from deploy.servers.errors import NotInstalled, ServersError
 
@@ -24,7 +24,8 @@ class Subnet:
     """254 addresses, ours until `release` or the end of this process."""
 
     prefix: str
-    _claim: IO[str]
+    _claim: int
+    """The descriptor that holds the file lock; -1: released."""
 
     def address(self, number: int) -> str:
         """The address that ends in `number`."""
@@ -32,7 +33,9 @@ class Subnet:
 
     def release(self) -> None:
         """Let others have it."""
-        self._claim.close()
+        if self._claim >= 0:
+            os.close(self._claim)
+            self._claim = -1
 
 
 def claim_subnet(ports: Iterable[int], addresses: int = 1) -> Subnet:
@@ -57,16 +60,16 @@ def try_claim(prefix: str, ports: Iterable[int], addresses: int = 1) -> Subnet |
         )
     folder = Path(tempfile.gettempdir()) / f"onefold-servers-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    claim = (folder / f"{prefix}.lock").open("a")
+    claim = os.open(folder / f"{prefix}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        claim.close()
+        os.close(claim)
         return None
     wanted = [(f"{prefix}.{number}", port) for number in range(1, addresses + 1) for port in ports]
     if all(is_free(host, port) for host, port in wanted):
         return Subnet(prefix, claim)
-    claim.close()
+    os.close(claim)
     return None
 
 

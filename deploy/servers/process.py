@@ -121,6 +121,12 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
 
+    def release(self) -> None:
+        """Let a detached server live on without us."""
+        if self._child is not None:
+            self._child.returncode = 0  # it is not lost, which Popen would warn of
+            self._child = None
+
     def log_tail(self, lines: int = LOG_LINES_SHOWN) -> str:
         """The last `lines` lines that it printed."""
         if not self.log.exists():

@@ -22,8 +22,8 @@ BYTES_IN_FLIGHT_MAX: Final = 256 * 1024 * 1024
 DISCARD_BYTES_MAX: Final = 64 * 1024 * 1024
 """A body of this announced length is still discarded to its end; beyond it the connection is closed."""
 
-_CLOSE: Final = (b"connection", b"close")
-"""Said where the rest of a body is not even discarded."""
+CLOSE: Final = (b"connection", b"close")
+"""Said where the rest of a body is not even discarded, and by a process that ends."""
 _RETRY: Final = (b"retry-after", b"1")
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_ERRORS: Final = cast(
@@ -77,12 +77,12 @@ async def read_body(request: Request, receive: Receive, bytes_max: int, held: He
     """
     announced = request.content_length()
     if announced > bytes_max:
-        raise _too_large(*([_CLOSE] if announced > DISCARD_BYTES_MAX else []))
+        raise _too_large(*([CLOSE] if announced > DISCARD_BYTES_MAX else []))
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
             body = await _read(receive, bytes_max, held)
     except TimeoutError:
-        raise Rejection(408, "the body took too long", _CLOSE) from None
+        raise Rejection(408, "the body took too long", CLOSE) from None
     encoding = request.headers.get(b"content-encoding", b"").strip().lower()
     if body.startswith(_GZIP_MAGIC) or (encoding == b"deflate" and body[:1] == b"\x78"):
         body = inflate(body, bytes_max)

@@ -32,9 +32,14 @@ class CollectorServer:
         *,
         sockets: Sequence[socket.socket] = (),
         tls: tuple[str, str] | None = None,
+        reuse_port: bool = False,
     ) -> None:
-        """`tls` is (certificate file, key file). With `sockets` (bound), host and port do not count."""
+        """`tls` is (certificate file, key file). With `sockets` (bound), host and port do not count.
+
+        With `reuse_port` several processes share the port (SO_REUSEPORT).
+        """
         self._where = (host, port)
+        self._reuse_port = reuse_port
         self._sockets = list(sockets)
         config = uvicorn.Config(
             collector, loop="uvloop", http="httptools", ws="none", lifespan="on",
@@ -55,7 +60,11 @@ class CollectorServer:
             host, port = self._where
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             try:
-                self._sockets = [socket.create_server((host, port), family=family, backlog=BACKLOG)]
+                self._sockets = [
+                    socket.create_server(
+                        (host, port), family=family, backlog=BACKLOG, reuse_port=self._reuse_port
+                    )
+                ]
             except (OSError, OverflowError) as error:
                 why = getattr(error, "strerror", None) or str(error)
                 raise CollectorError(f"cannot listen on {host}:{port}: {why}") from error
@@ -64,6 +73,11 @@ class CollectorServer:
     def port(self) -> int:
         """The port it listens on, after `bind`."""
         return int(self._sockets[0].getsockname()[1])
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves in a thread of its own."""
+        return self._thread is not None
 
     async def serve(self) -> None:
         """Serve in the running loop until `stop`; in the main thread, until SIGINT or SIGTERM too."""

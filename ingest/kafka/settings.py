@@ -17,7 +17,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`host:port` of some brokers, separated by commas. Empty: no Kafka, everything in one process."""
     prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,100}$")] = "onefold"
     """Topics are `<prefix>.events`, `.backfill`, `.activity`, `.links`, `.changes`, `.deadletters`;
-    consumer groups `<prefix>.record`, `.fold`, `.identify`."""
+    consumer groups `<prefix>.record`, `.backfill`, `.fold`, `.identify`."""
     inputs: tuple[Text, ...] = ()
     """Further topics with events, as RudderStack's Kafka destination writes them; a topic's source is the
     one of `sources` that has its name."""
@@ -52,3 +52,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     def topic(self, name: str) -> str:
         """The full name of one of our topics."""
         return f"{self.prefix}.{name}"
+
+    def group(self, name: str, generation: int = 1) -> str:
+        """The full name of one of our consumer groups; each generation of derived tables has its own."""
+        return f"{self.prefix}.{name}" + (f".{generation}" if generation > 1 else "")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import click
 import grpc
@@ -23,6 +23,7 @@ from identity.nodes import ANONYMOUS_ID, Node
 from ingest.files import Batch, FoundFile, find_files
 from ingest.items import ItemRefused, read_items
 from ingest.loading import Loaded, load
+from ingest.pipeline import Pipeline
 from models import data, zoo
 from models.train import train
 from profiles.facts import CANONICAL, Kind
@@ -63,6 +64,7 @@ def demo(folder: Path) -> None:
     marker.touch()
     environ = {
         f"ONEFOLD_SOURCES__{TRUSTED.upper()}__TRUSTED": "true",
+        "ONEFOLD_STORE__KIND": "sqlite",
         "ONEFOLD_GRPC__PORT": "0",
         "ONEFOLD_COLLECTOR__PORT": "0",
     }
@@ -93,7 +95,8 @@ def _load(workspace: Workspace, folder: Path) -> None:
     for name, path in [*files.items(), *sources]:
         with _loading(path) as report:
             done = load(
-                find_files([str(path)]), workspace.store, workspace.pipeline, workspace.sources,
+                find_files([str(path)]), workspace.store, cast(Pipeline, workspace.pipeline),
+                workspace.sources,
                 workspace.now_ms(), source_name=name, progress=report,
             )  # fmt: skip
         total.events += done.events

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import click
-import msgspec
+from rich.markup import escape
 
+from service.findings import BAD, NOTE, OK, Finding
 from service.output import console, json_option, print_json, table, when
 from service.workspace import Workspace, pass_workspace
 from storage.errors import StoreError
@@ -20,26 +21,16 @@ from storage.errors import StoreError
 PYTHON_MIN: Final = (3, 11)
 FREE_BYTES_MIN: Final = 1 << 30
 OLD_MODEL_MS: Final = 30 * 86_400_000
-OK, NOTE, BAD = "ok", "note", "problem"
 
 _EXTRAS: Final = {
     # module: (what it is for, how to install it)
     "s3fs": ("onefold ingest s3://…", "pip install 'onefold[s3]'"),
     "pandas": ("onefold evaluate --data, notebooks", "pip install 'onefold[notebook]'"),
-    "cassandra": (
-        "the distributed store (not served by this version yet)",
-        "pip install 'onefold[cassandra]'",
-    ),
+    "cassandra": ("store.kind: cassandra", "pip install 'onefold[cassandra]'"),
+    "confluent_kafka": ("workers, onefold ingest kafka://…", "pip install 'onefold[kafka]'"),
 }
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
-
-    about: str
-    state: str
-    found: str
-    todo: str = ""
+_NEEDED_BY: Final = {"cassandra": "cassandra", "confluent_kafka": "cassandra"}
+"""The kind of store that does not work without a module."""
 
 
 @click.command("doctor")
@@ -47,20 +38,23 @@ class Finding(msgspec.Struct, frozen=True):
 @pass_workspace
 def doctor(workspace: Workspace, as_json: bool) -> None:
     """Check the machine, the configuration, the store and the models. Exit status 1: a problem."""
-    findings = [*_machine(), *_ports(workspace), *_store(workspace), *_models(workspace)]
+    findings = [
+        *_machine(workspace), *_ports(workspace), *_servers(workspace), *_store(workspace),
+        *_models(workspace),
+    ]  # fmt: skip
     if as_json:
         print_json(findings)
     else:
         marks = {OK: "[green]ok[/]", NOTE: "[yellow]note[/]", BAD: "[red]problem[/]"}
         console.print(
             table(["", "about", "found", "what to do"],
-                  [(marks[f.state], f.about, f.found, f.todo) for f in findings])
+                  [(marks[f.state], *map(escape, (f.about, f.found, f.todo))) for f in findings])
         )  # fmt: skip
     if any(finding.state == BAD for finding in findings):
         raise SystemExit(1)
 
 
-def _machine() -> Iterator[Finding]:
+def _machine(workspace: Workspace) -> Iterator[Finding]:
     running = ".".join(map(str, sys.version_info[:3]))
     old = sys.version_info < PYTHON_MIN
     yield Finding("Python", BAD if old else OK, running, "install 3.11 or newer" if old else "")
@@ -71,7 +65,8 @@ def _machine() -> Iterator[Finding]:
             yield Finding(package, BAD, "missing", "make setup")
     for module, (purpose, install) in _EXTRAS.items():
         if find_spec(module) is None:
-            yield Finding(module, NOTE, f"not installed: {purpose}", install)
+            needed = _NEEDED_BY.get(module) == workspace.config.store.kind
+            yield Finding(module, BAD if needed else NOTE, f"not installed: {purpose}", install)
         else:
             yield Finding(module, OK, purpose)
 
@@ -94,7 +89,32 @@ def _ports(workspace: Workspace) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
+def _servers(workspace: Workspace) -> Iterator[Finding]:
+    config = workspace.config
+    if config.store.kind == "cassandra" and find_spec("cassandra"):
+        from storage.cassandra.survey import survey
+
+        for each in survey(config.cassandra):
+            yield Finding(each.about, each.state, each.found, each.todo)
+    if config.kafka.brokers and find_spec("confluent_kafka"):
+        from service.commands.doctor_kafka import kafka_findings
+
+        try:
+            generation = workspace.live_generation
+        except StoreError:
+            generation = 1  # why is said elsewhere
+        yield from kafka_findings(config.kafka, generation)
+
+
 def _store(workspace: Workspace) -> Iterator[Finding]:
+    if workspace.config.store.kind == "cassandra":
+        if not find_spec("cassandra"):
+            return
+        try:
+            yield from _contents(workspace)
+        except StoreError as error:
+            yield Finding("store", BAD, str(error), "mend what is said above first")
+        return
     path = workspace.store_path
     folder = next(parent for parent in (path.parent, *path.absolute().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
@@ -112,15 +132,21 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
         )
         return
     try:
-        store = workspace.store
-        events, parts = store.timeline.count(), store.parts.count()
-        clusters, refusals = store.people.counts()
-        letters = sum(store.dead_letters.counts().values())
-        items = store.catalog.count()
+        yield from _contents(workspace)
     except StoreError as error:
         yield Finding("store", BAD, str(error), "restore the file and its keys from a backup")
-        return
-    yield Finding("store", OK, f"{events:,} events under {parts:,} identifiers, in {path}")
+
+
+def _contents(workspace: Workspace) -> Iterator[Finding]:
+    """What is stored; raises what keeps the store from being read before it says anything."""
+    store = workspace.store
+    events, parts = store.timeline.count(), store.parts.count()
+    clusters, refusals = store.people.counts()
+    letters = sum(store.dead_letters.counts().values())
+    items = store.catalog.count()
+    yield Finding(
+        "store", OK, f"{events:,} events under {parts:,} identifiers, in {workspace.place}"
+    )
     yield from _keys(workspace.keys_path)
     yield Finding("people", OK, f"{clusters:,} of two identifiers or more")
     yield Finding(

@@ -1,11 +1,19 @@
-"""`onefold ingest`: load events from files."""
+"""`onefold ingest`: load events from files and Kafka topics."""
+
+import threading
+from typing import cast
 
 import click
 
+from ingest.errors import SourceError
 from ingest.files import Batch, FoundFile, find_files
 from ingest.loading import Loaded, load
-from service.output import bytes_progress, console, json_option, print_json
+from ingest.pipeline import Pipeline
+from service.output import bytes_progress, console, json_option, print_json, rows_progress
+from service.stopping import on_signals
 from service.workspace import Workspace, pass_workspace
+
+TOPIC = "kafka://"
 
 
 @click.command("ingest")
@@ -14,20 +22,42 @@ from service.workspace import Workspace, pass_workspace
     "--source",
     "source_name",
     default="",
-    help="The source of these files (default: the folder's name in RudderStack's layout, else `files`).",
+    help="The source of these events (default: the folder's name in RudderStack's layout, the topic's name, "
+    "else `files`).",
 )
 @json_option
 @pass_workspace
 def ingest(workspace: Workspace, files: tuple[str, ...], source_name: str, as_json: bool) -> None:
-    """Load JSON lines (plain or gzip): paths, folders, globs, s3:// and other URLs, or - for standard input.
+    r"""Load JSON lines (plain or gzip): paths, folders, globs, s3:// and other URLs, or - for standard input.
 
-    A file that was loaded is skipped, one that was left in the middle goes on from there, and no event
-    ever counts twice.
+    Or Kafka topics as RudderStack writes them: kafka://host:port/topic, up to their present end, and beyond
+    it with ?follow=true. What was loaded is skipped, what was left in the middle goes on from there, and no
+    event ever counts twice. Where workers run, it goes behind live events.
+
+    \b
+    onefold ingest 'rudder-logs/**/*.json.gz'
+    onefold ingest kafka://broker:9092/rudder-events
     """
-    found = find_files(files)
-    total = sum(file.size or 0 for file in found)
+    total = Loaded()
+    paths = [each for each in files if not each.startswith(TOPIC)]
+    if paths:
+        _add(total, _load_files(workspace, paths, source_name))
+    topics = [each for each in files if each.startswith(TOPIC)]
+    stop = on_signals() if topics else threading.Event()
+    for url in topics:
+        if not stop.is_set():
+            _add(total, _load_topic(workspace, url, source_name, stop))
+    if as_json:
+        print_json(total)
+    else:
+        _say(total, workspace.config.store.kind == "cassandra")
+
+
+def _load_files(workspace: Workspace, paths: list[str], source_name: str) -> Loaded:
+    found = find_files(paths)
+    size = sum(file.size or 0 for file in found)
     with bytes_progress() as progress:
-        task = progress.add_task("loading", total=total or None, note="")
+        task = progress.add_task("loading", total=size or None, note="")
         before = 0
 
         def report(file: FoundFile, batch: Batch | None, so_far: Loaded) -> None:
@@ -37,17 +67,51 @@ def ingest(workspace: Workspace, files: tuple[str, ...], source_name: str, as_js
             if batch is None or batch.position.finished:
                 before += file.size or 0
 
-        loaded = load(
-            found, workspace.store, workspace.pipeline, workspace.sources, workspace.now_ms(),
+        # `load` calls nothing but `process`, which every sink has.
+        sink = cast(Pipeline, workspace.history)
+        return load(
+            found, workspace.store, sink, workspace.sources, workspace.now_ms(),
             source_name=source_name, progress=report,
         )  # fmt: skip
-    if as_json:
-        print_json(loaded)
-        return
+
+
+def _load_topic(workspace: Workspace, text: str, source_name: str, stop: threading.Event) -> Loaded:
+    from ingest.kafka.reading import TopicBatch, TopicUrl, load_topic, parse_topic_url
+
+    url = parse_topic_url(text)
+    settings = workspace.config.kafka
+    own = {settings.topic(name) for name in ("events", "backfill", "activity", "links")}
+    if workspace.config.store.kind == "cassandra" and url.topic in own:
+        raise SourceError(f"{text}: workers read this topic anyway")
+    url = TopicUrl(url.topic, url.brokers, url.follow, source_name or url.source)
+    with rows_progress() as progress:
+        task = progress.add_task(f"loading {url.topic}", total=None)
+
+        def report(batch: TopicBatch, so_far: Loaded) -> None:
+            done = so_far.events + so_far.refused
+            progress.update(task, completed=done, total=done + batch.left)
+
+        return load_topic(
+            url, settings, workspace.store, workspace.history, workspace.sources,
+            stop=stop, progress=report,
+        )  # fmt: skip
+
+
+def _add(total: Loaded, more: Loaded) -> None:
+    total.files += more.files
+    total.skipped += more.skipped
+    total.events += more.events
+    total.counted += more.counted
+    total.refused += more.refused
+
+
+def _say(loaded: Loaded, sent: bool) -> None:
+    what = f"{loaded.events:,} events from {loaded.files:,} files or topics"
+    what += ": sent to the workers" if sent else (
+        f": {loaded.counted:,} new, {loaded.events - loaded.counted:,} known already"
+    )  # fmt: skip
     console.print(
-        f"{loaded.events:,} events from {loaded.files:,} files: {loaded.counted:,} new, "
-        f"{loaded.events - loaded.counted:,} known already"
-        + (f"; {loaded.skipped:,} files were loaded before" if loaded.skipped else "")
+        what + (f"; {loaded.skipped:,} files were loaded before" if loaded.skipped else "")
     )
     if loaded.refused:
         console.print(f"{loaded.refused:,} refused; see `onefold deadletters list`")

@@ -1,7 +1,6 @@
 """`onefold serve`: the gRPC service and the HTTP collector in one process."""
 
-import signal
-import threading
+from collections import Counter
 
 import click
 
@@ -11,11 +10,17 @@ from ingest.deadletters import Refused
 from ingest.http.keys import WriteKeys
 from ingest.http.serve import CollectorServer
 from ingest.intake import Intake
+from service.metrics import running_version
 from service.output import errors
+from service.pages import Pages
+from service.patience import Pauses, passing_errors, patiently
+from service.readiness import Readiness, reads
 from service.rpc.process import settle
 from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
+from service.stopping import end_process, on_signals
 from service.workspace import Workspace, pass_workspace
+from storage.errors import StoreUnavailable
 
 
 class Running:
@@ -24,65 +29,152 @@ class Running:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         config = workspace.config
-        self._ready = True
-        recommending = ServedModels(
-            workspace.registry, workspace.store.catalog, config.models.refresh_s
-        )
-        self.rpc = RpcServer(
-            Served(
-                store=workspace.store,
-                keys=workspace.keys,
-                rules=config.identity,
-                reader=workspace.reader,
-                recommending=recommending,
-                now_ms=workspace.now_ms,
-            ),
-            config.grpc,
-        )
+        self._rpc: RpcServer | None = None
+        self._readiness: Readiness | None = None
+        self._stopping = False
         intake = Intake(self._process)
         collector = Collector(
             WriteKeys(config.write_keys(), Source(name="any") if config.accepts_any_key else None),
             intake.submit,
             workspace.now_ms,
             body_bytes_max=config.collector.body_bytes_max,
-            ready=lambda: self._ready,
+            ready=lambda: self.ready,
             on_stop=intake.close,
+            version=running_version(),
+            leaving=lambda: self._stopping,
+            metrics=workspace.metrics.text if config.collector.shows_metrics else None,
+            answered=workspace.metrics.collector.answered,
         )
-        self.collector = CollectorServer(collector, config.collector.host, config.collector.port)
+        self.collector = CollectorServer(
+            collector,
+            config.collector.host,
+            config.collector.port,
+            reuse_port=config.collector.reuse_port,
+        )
 
-    def _process(self, events: list[Event], refused: list[Refused]) -> None:
-        self._workspace.pipeline.process(events, refused, origin="collector")
+    @property
+    def rpc(self) -> RpcServer:
+        """The gRPC server, once the store is open."""
+        if self._rpc is None:
+            raise StoreUnavailable("the store is not open yet")
+        return self._rpc
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers: the store can be read, and nobody asked it to end."""
+        return self._readiness is not None and self._readiness.ready
+
+    def open(self) -> None:
+        """Open the store and the log, once; StoreUnavailable or LogUnavailable if that must be tried again."""
+        _ = self._workspace.pipeline, self._workspace.store
 
     def start(self) -> None:
         """Answer calls and take events."""
+        self.open()
+        workspace, config = self._workspace, self._workspace.config
+        self._rpc = RpcServer(
+            Served(
+                store=workspace.store,
+                keys=workspace.keys,
+                rules=config.identity,
+                reader=workspace.reader,
+                recommending=ServedModels(
+                    workspace.registry, workspace.store.catalog, config.models.refresh_s
+                ),
+                now_ms=workspace.now_ms,
+            ),
+            config.grpc,
+            workspace.metrics.rpc,
+        )
         settle()
-        self.collector.start()
-        self.rpc.start()
+        self.listen()
+        self._rpc.start()
+        self._readiness = Readiness(reads(workspace.store), self._rpc.serving)
+        self._readiness.start()
+
+    def listen(self) -> None:
+        """Let the collector answer, with 503 to events while there is no store yet."""
+        if not self.collector.running:
+            self.collector.start()
+
+    def fall_silent(self) -> bool:
+        """Say so, wait for balancers to see it, take nothing more, finish what is under way.
+
+        Whether all calls ended; if not, `stop` gives them more time.
+        """
+        self._stopping = True
+        if self._readiness is not None:
+            self._readiness.end()
+        if self._rpc is None:
+            self.collector.stop()
+            return True
+        silent = self._rpc.fall_silent()
+        self.collector.stop()
+        return silent
 
     def stop(self) -> None:
-        """Take nothing more, finish what is under way."""
-        self._ready = False
-        self.collector.stop()
-        self.rpc.stop()
+        """End, and let go of the ports."""
+        self.fall_silent()
+        if self._rpc is not None:
+            self._rpc.stop()
+
+    def _process(self, events: list[Event], refused: list[Refused]) -> None:
+        if self._rpc is None:
+            raise StoreUnavailable("the store is not open yet")
+        outcome = self._workspace.pipeline.process(events, refused, origin="collector")
+        told = self._workspace.metrics.ingest
+        told.events("collect", "accepted", outcome.events)
+        told.events("collect", "refused", outcome.refused)
+        if self._workspace.config.store.kind == "sqlite":  # the log's own sink tells these itself
+            for reason, count in Counter(each.reason for each in refused).items():
+                told.refused(reason, count)
+            told.refused("names_nobody", outcome.refused - len(refused))
 
 
 @click.command("serve")
 @pass_workspace
 def serve(workspace: Workspace) -> None:
-    """Serve gRPC and the HTTP collector, until SIGINT or SIGTERM."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    running = Running(workspace)
-    running.start()
+    """Serve gRPC and the HTTP collector, until SIGINT or SIGTERM; a second one does not wait.
+
+    Servers that do not answer at the start are tried again, with /readyz saying no. Several processes share
+    the ports with grpc.reuse_port and collector.reuse_port; each then prints a port of its own for /metrics
+    and /readyz.
+    """
+    stop = on_signals()
     config = workspace.config
+    running = Running(workspace)
+    if config.collector.reuse_port:
+        # Whoever asks at the shared port is answered by any of the processes.
+        pages = Pages(
+            workspace.metrics.text,
+            lambda: running.ready,
+            config.worker.metrics_host,
+            config.worker.metrics_port,
+        )
+        pages.start()
+        errors.print(f"metrics    http://{pages.host}:{pages.port}/metrics", markup=False)
+
+    def say(text: str) -> None:
+        # Only a start that fails listens before it can work: others must not get requests they refuse.
+        running.listen()
+        errors.print(text, markup=False, soft_wrap=True)
+
+    patiently(running.open, passing_errors(), stop, Pauses(config.worker.retry_max_s), say)
+    if stop.is_set():
+        running.stop()
+        return
+    running.start()
     errors.print(f"gRPC       {config.grpc.host}:{running.rpc.port}", markup=False)
     errors.print(
         f"collector  http://{config.collector.host}:{running.collector.port}"
         + ("  (any write key)" if config.accepts_any_key else ""),
         markup=False,
     )
-    errors.print(f"store      {workspace.store_path}", markup=False)
+    errors.print(f"store      {workspace.place}", markup=False)
     stop.wait()
     errors.print("stopping: finishing what is under way")
-    running.stop()
+    if not running.fall_silent():
+        running.stop()
+    workspace.close()
+    # See `RpcServer.fall_silent`: whoever calls at this moment finds a closed connection, and calls again.
+    end_process()

@@ -112,9 +112,9 @@ def replay(workspace: Workspace, reason: str | None, as_json: bool) -> None:
             for letter_id, event in done
             if isinstance(event, Event) and workspace.pipeline.accepts(event)
         }
-        with workspace.store.transaction():
-            workspace.store.dead_letters.remove(list(taken))
-            workspace.pipeline.process(list(taken.values()))
+        # In this order: if it stops in between, they are tried again, and an event counts once.
+        workspace.pipeline.process(list(taken.values()))
+        workspace.store.dead_letters.remove(list(taken))
         accepted += len(taken)
         refused += len(letters) - len(taken)
     if as_json:

@@ -82,6 +82,13 @@ class CallCancelled(CallError):
         super().__init__("the caller cancelled the call")
 
 
+class ServerLeaving(CallError):
+    """This process is ending: another one answers."""
+
+    def __init__(self) -> None:
+        super().__init__("this process is ending; call again")
+
+
 class Meaning(msgspec.Struct, frozen=True):
     """How callers see an error."""
 
@@ -99,6 +106,7 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
     ItemNotFound: Meaning(_CODE.NOT_FOUND, "ITEM_NOT_FOUND"),
     DeadlinePassed: Meaning(_CODE.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     CallCancelled: Meaning(_CODE.CANCELLED, "CANCELLED"),
+    ServerLeaving: Meaning(_CODE.UNAVAILABLE, "SERVER_LEAVING"),
     CallError: Meaning(_CODE.INTERNAL, "INTERNAL", "the call failed"),
     StoreUnavailable: Meaning(
         _CODE.UNAVAILABLE, "STORE_UNAVAILABLE", "the store cannot answer now; try again"

@@ -1,12 +1,13 @@
 """What stands around every call: is somebody still waiting, and how does an error look from outside."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import grpc
 
-from service.rpc.errors import CallCancelled, DeadlinePassed, refuse
+from service.rpc.errors import CallCancelled, DeadlinePassed, ServerLeaving, meaning, refuse
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -21,6 +22,51 @@ def check(context: grpc.ServicerContext) -> None:
     left = context.time_remaining()
     if left is not None and left <= 0:
         raise DeadlinePassed
+
+
+class RpcMeter(Protocol):
+    """Is told of every call."""
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """A call of `Service/Method` ended with the gRPC status of that name."""
+
+
+class Unmetered:
+    """`RpcMeter` that nobody reads."""
+
+    def answered(self, method: str, code: str, seconds: float) -> None:
+        """Nothing."""
+
+
+class Gate:
+    """Counts the calls under way, and lets no more in when the server ends."""
+
+    def __init__(self, meter: RpcMeter | None = None) -> None:
+        self._meter = meter or Unmetered()
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
+    def enter(self) -> None:
+        """A call begins; ServerLeaving if it may not."""
+        with self._changed:
+            if self._closed:
+                raise ServerLeaving
+            self._inside += 1
+
+    def leave(self, method: str, code: str, seconds: float) -> None:
+        """A call that had entered ended."""
+        with self._changed:
+            self._inside -= 1
+            if not self._inside:
+                self._changed.notify_all()
+        self._meter.answered(method, code, seconds)
+
+    def close(self, timeout_s: float) -> bool:
+        """Let nobody in from now on; whether all who were inside left in time."""
+        with self._changed:
+            self._closed = True
+            return self._changed.wait_for(lambda: not self._inside, timeout_s)
 
 
 class Deadline:
@@ -38,53 +84,76 @@ class Deadline:
 
 
 def unary(
-    behavior: Callable[[Any, grpc.ServicerContext], Any],
+    behavior: Callable[[Any, grpc.ServicerContext], Any], method: str, gate: Gate
 ) -> Callable[[Any, grpc.ServicerContext], Any]:
     """`behavior`, not begun for a caller who has gone, its errors as the table says."""
 
     def call(request: Any, context: grpc.ServicerContext) -> Any:
+        begun, code = _enter(gate, context), "OK"
         try:
             check(context)
             return behavior(request, context)
         except Exception as error:
+            code = meaning(error).code.name
             refuse(error, context)
+        finally:
+            gate.leave(method, code, time.perf_counter() - begun)
 
     return call
 
 
 def streaming(
-    behavior: Callable[[Any, grpc.ServicerContext], Iterator[Any]],
+    behavior: Callable[[Any, grpc.ServicerContext], Iterator[Any]], method: str, gate: Gate
 ) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
     """The same for a stream of replies."""
 
     def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        begun, code = _enter(gate, context), "OK"
         try:
             check(context)
             for count, reply in enumerate(behavior(request, context)):
                 if count % CHECK_EVERY == 0:
                     check(context)
                 yield reply
+        except GeneratorExit:
+            code = grpc.StatusCode.CANCELLED.name
+            raise
         except Exception as error:
+            code = meaning(error).code.name
             refuse(error, context)
+        finally:
+            gate.leave(method, code, time.perf_counter() - begun)
 
     return call
 
 
-def guarded(handler: Handler) -> Handler:
+def _enter(gate: Gate, context: grpc.ServicerContext) -> float:
+    try:
+        gate.enter()
+    except ServerLeaving as error:
+        refuse(error, context)
+    return time.perf_counter()
+
+
+def guarded(handler: Handler, method: str = "", gate: Gate | None = None) -> Handler:
     """A method handler with the guard around its behaviour."""
+    gate = gate or Gate()
     coding = (handler.request_deserializer, handler.response_serializer)
     if handler.unary_unary is not None:
-        return grpc.unary_unary_rpc_method_handler(unary(handler.unary_unary), *coding)
+        call = unary(handler.unary_unary, method, gate)
+        return grpc.unary_unary_rpc_method_handler(call, *coding)
     if handler.unary_stream is not None:
-        return grpc.unary_stream_rpc_method_handler(streaming(handler.unary_stream), *coding)
+        stream = streaming(handler.unary_stream, method, gate)
+        return grpc.unary_stream_rpc_method_handler(stream, *coding)
     raise NotImplementedError("Onefold has no client streams")
 
 
 class GuardedServer:
     """Where generated code registers services: passes them on to a server with every method guarded."""
 
-    def __init__(self, server: grpc.Server) -> None:
+    def __init__(self, server: grpc.Server, gate: Gate | None = None) -> None:
         self._server = server
+        self._gate = gate or Gate()
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Any) -> None:
         """Nothing: `add_registered_method_handlers` is given the same methods, and is faster."""
@@ -93,7 +162,12 @@ class GuardedServer:
         self, service_name: str, method_handlers: Mapping[str, Handler]
     ) -> None:
         """Register the methods of a service, guarded."""
-        methods = {name: guarded(handler) for name, handler in method_handlers.items()}
+        # "onefold.v1.ProfileService" and "GetProfile" are "ProfileService/GetProfile" in metrics.
+        short = service_name.rpartition(".")[2]
+        methods = {
+            name: guarded(handler, f"{short}/{name}", self._gate)
+            for name, handler in method_handlers.items()
+        }
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service_name, methods),)
         )

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from identity.rules import Rules
 from service.config import GrpcConfig
+from service.errors import PortTaken
 from service.pb.onefold.v1 import (
     catalog_service_pb2_grpc,
     identity_service_pb2_grpc,
@@ -23,7 +24,7 @@ from service.pb.onefold.v1 import (
     recommendation_service_pb2_grpc,
 )
 from service.rpc.catalog_service import CatalogService
-from service.rpc.guard import GuardedServer
+from service.rpc.guard import Gate, GuardedServer, RpcMeter
 from service.rpc.identity_service import IdentityService
 from service.rpc.limits import METADATA_BYTES_MAX
 from service.rpc.messages import MatchMessages
@@ -50,6 +51,10 @@ SPARE_WORKERS: Final = 2
 CONNECTION_AGE_MS_MAX: Final = 30 * 60_000
 """Connections are renewed, so that load spreads over processes that were added later."""
 CONNECTION_GRACE_MS: Final = 60_000
+QUIET_S_MAX: Final = 1.0
+"""Callers who try again, as the README says, bear to be turned away for 3 s; long calls get `grace_s` more."""
+LAST_WORDS_S: Final = 0.1
+"""The last answers are on their way when their calls have ended: so long until they are sent."""
 PING_INTERVAL_MS_MIN: Final = 10_000
 """Clients that ping more often are disconnected (gRPC's default: 5 minutes, less than most balancers need)."""
 
@@ -68,7 +73,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class RpcServer:
     """A gRPC server. `start`, then `stop`; or `with RpcServer(...) as server`."""
 
-    def __init__(self, served: Served, options: GrpcConfig) -> None:
+    def __init__(self, served: Served, options: GrpcConfig, meter: RpcMeter | None = None) -> None:
         self.options = options
         self._pool = ThreadPoolExecutor(
             self.options.workers + SPARE_WORKERS, thread_name_prefix="onefold-rpc"
@@ -82,7 +87,11 @@ class RpcServer:
             experimental_non_blocking=True, experimental_thread_pool=self._pool
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        register(GuardedServer(self._server).as_server(), served, self.options.deadline_max_s)
+        self._gate = Gate(meter)
+        self._left = False
+        register(
+            GuardedServer(self._server, self._gate).as_server(), served, self.options.deadline_max_s
+        )
         if options.reflects:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
@@ -93,16 +102,37 @@ class RpcServer:
     def start(self) -> Self:
         """Answer calls."""
         self._server.start()
-        self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self.serving(True)
         return self
+
+    def serving(self, can: bool) -> None:
+        """Say whether calls can be answered now; a server that ends goes on saying no."""
+        status = health_pb2.HealthCheckResponse
+        self._set_health(status.SERVING if can else status.NOT_SERVING)
+
+    def fall_silent(self) -> bool:
+        """Say NOT_SERVING, wait for balancers to see it, begin no more calls, finish those under way.
+
+        Whether all of them ended. What is left is to close the connections: by `stop`, or by the end of the
+        process. The latter is kinder: gRPC's own end cancels calls that arrive at that moment, and CANCELLED
+        is no invitation to try again, as a closed connection is.
+        """
+        silent = self._turn_away()
+        time.sleep(LAST_WORDS_S)
+        return silent
 
     def stop(self) -> None:
         """Say NOT_SERVING, wait for balancers to see it, refuse new calls, finish those under way."""
-        self._health.enter_graceful_shutdown()
-        if self.options.drain_s:
-            time.sleep(self.options.drain_s)
+        self._turn_away()
         self._server.stop(self.options.grace_s).wait()
         self._pool.shutdown(wait=False)
+
+    def _turn_away(self) -> bool:
+        if not self._left:
+            self._left = True
+            self._health.enter_graceful_shutdown()
+            time.sleep(self.options.drain_s)
+        return self._gate.close(QUIET_S_MAX)
 
     def wait(self) -> None:
         """Return when the server has stopped."""
@@ -117,10 +147,6 @@ class RpcServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-class PortTaken(OSError):
-    """Nothing can listen on the configured address."""
 
 
 def register(server: grpc.Server, served: Served, deadline_max_s: float) -> None:

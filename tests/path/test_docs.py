@@ -7,22 +7,29 @@ from pathlib import Path
 import pytest
 
 from service.cli import COMMANDS
-from service.docs import README, filled
+from service.docs import README, TABLES, filled
 
 ROOT = README.parent
 TEXT = README.read_text()
 
 
-def test_the_tables_of_the_readme_are_those_of_the_code() -> None:
-    assert filled(TEXT) == TEXT, "run `python -m service.docs`"
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+def test_the_tables_of_the_documents_are_those_of_the_code(path: Path) -> None:
+    assert filled(path) == path.read_text(), "run `python -m service.docs`"
 
 
 def blocks() -> list[str]:
     return re.findall(r"```\n(.*?)```", TEXT, re.DOTALL)
 
 
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
 def documented_commands() -> list[list[str]]:
-    lines = [line.partition("  #")[0] for block in blocks() for line in block.splitlines()]
+    lines = [
+        line.partition("  #")[0].rstrip(" &") for block in blocks() for line in block.splitlines()
+    ]
     return [shlex.split(line) for line in lines if line.startswith("onefold ")]
 
 
@@ -48,7 +55,9 @@ def test_every_make_target_of_the_documents_is_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"):
         text = (ROOT / name).read_text()
-        wanted = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+[a-z])`", text, re.MULTILINE))
+        wanted = set(
+            re.findall(r"^make (?:-s )?([a-z-]+)|`make ([a-z-]+[a-z])`", text, re.MULTILINE)
+        )
         assert {one or other for one, other in wanted} <= targets, name
 
 

@@ -1,5 +1,7 @@
 """The configuration: what is wrong is said with file, line and field."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -8,6 +10,7 @@ import pytest
 from identity.event import Source
 from identity.rules import Rules
 from service.config import Config, ConfigError, load_config
+from service.config_checks import need_cassandra, need_log, need_workers
 from service.config_docs import describe
 
 MISTAKES = [
@@ -35,6 +38,20 @@ MISTAKES = [
     ("a: b: c", ":1: not YAML"),
     ("data: !!python/object:os.system x", ":1: data: cannot be read"),
     ("sources:\n  web:\n    trustd: true", ":3: sources.web.trustd: no such field; did you mean trusted?"),
+    ("store: {kind: redis}", ":1: store.kind: must be one of sqlite, cassandra, not 'redis'"),
+    ("cassandra:\n  hosts: n1", ":2: cassandra.hosts: must be a list, not 'n1'"),
+    ("cassandra:\n  hosts: []", ":2: cassandra.hosts: must name at least one node"),
+    ("cassandra:\n  keyspace: One-Fold", ":2: cassandra.keyspace: "),
+    ("cassandra:\n  password: hush-hush", ":2: cassandra.password: whose? set cassandra.username too"),
+    ("cassandra:\n  username: onefold", ":2: cassandra.username: set cassandra.password or"),
+    ("kafka:\n  brokers: k1", ":2: kafka.brokers: must be host:port"),
+    ("kafka:\n  inputs: [rudder]", ":2: kafka.inputs: set kafka.brokers too"),
+    ("kafka:\n  brokers: k:1\n  inputs: [onefold.events]", ":3: kafka.inputs: onefold.events is read anyway"),
+    ("kafka:\n  security_protocol: tls", ":2: kafka.security_protocol: must be one of plaintext, ssl"),
+    ("kafka:\n  security_protocol: sasl_ssl", ":2: kafka.security_protocol: sasl_ssl logs in: set"),
+    ("kafka:\n  username: onefold", ":2: kafka.username: security_protocol plaintext never logs in"),
+    ("kafka:\n  tls_ca: ca.pem", ":2: kafka.tls_ca: security_protocol plaintext is not encrypted"),
+    ("worker:\n  batch_events: 0", ":2: worker.batch_events: expected int >= 1"),
     ("sources:\n  web:\n    write_key_file: nowhere", "sources.web.write_key_file: "),
     (
         "sources:\n  web: {write_key: aaaaaaaa}\n  app:\n    write_key: aaaaaaaa",
@@ -193,6 +210,56 @@ def test_outside_loopback_nothing_is_open_by_itself(tmp_path: Path) -> None:
     assert not load(tmp_path, "sources: {web: {write_key: aaaaaaaa}}").accepts_any_key
 
 
+def test_servers_are_configured_with_paths_and_secrets_in_place(tmp_path: Path) -> None:
+    (tmp_path / "cassandra").write_text("word-of-cassandra\n")
+    config = load(
+        tmp_path,
+        "store: {kind: cassandra}\n"
+        "cassandra: {hosts: [n1, n2], username: u, password_file: cassandra, tls_ca: ca.pem}\n"
+        "kafka: {brokers: 'k1:1,k2:1', security_protocol: sasl_ssl, username: u, password: word-of-kafka}",
+        ONEFOLD_KAFKA__INPUTS="[rudder-web]",
+    )
+
+    assert config.cassandra.hosts == ("n1", "n2")
+    assert config.cassandra.password == "word-of-cassandra"
+    assert config.cassandra.password_file == str(tmp_path / "cassandra")
+    assert config.cassandra.tls_ca == str(tmp_path / "ca.pem")
+    assert config.kafka.inputs == ("rudder-web",)
+    shown = repr(config.settings()) + msgspec.json.encode(config.redacted()).decode()
+    assert "word-of" not in shown
+    assert config.redacted()["cassandra"]["password"] == "…"
+
+
+def test_what_a_command_needs_is_said_with_where_it_was_set(tmp_path: Path) -> None:
+    file = tmp_path / "onefold.yaml"
+    embedded = load(tmp_path, "kafka: {brokers: 'k1:9092'}")
+    with pytest.raises(ConfigError, match=r"^configuration: store\.kind: workers need cassandra"):
+        need_workers(embedded)
+    with pytest.raises(ConfigError, match="`onefold migrate` is for cassandra"):
+        need_cassandra(embedded, "migrate")
+    need_log(embedded)
+    without_log = load(tmp_path, "store:\n  kind: cassandra")
+    with pytest.raises(ConfigError, match=f"^{file}:2: kafka.brokers: events go through Kafka"):
+        need_workers(without_log)
+
+
+def test_importing_the_configuration_imports_no_driver() -> None:
+    script = (
+        "import sys, service.config_file, service.workspace\n"
+        "assert not {'cassandra.cluster', 'confluent_kafka', 'numpy', 'grpc'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_types_are_told_as_people_say_them() -> None:
+    told = {row.path: row.type for row in describe()}
+
+    assert told["store.kind"] == "`sqlite` or `cassandra`"
+    assert told["cassandra.hosts"] == told["kafka.inputs"] == "list of text"
+    assert told["kafka.sasl_mechanism"] == "`PLAIN` or `SCRAM-SHA-256` or `SCRAM-SHA-512`"
+    assert told["worker.retry_max_s"] == "number, above 0, to 600"
+
+
 def test_every_setting_is_documented() -> None:
     rows = describe()
 
@@ -215,7 +282,7 @@ def test_every_default_in_the_table_is_what_an_empty_file_means(tmp_path: Path) 
 def test_every_documented_variable_is_read(tmp_path: Path) -> None:
     rows = [row for row in describe() if ".NAME." not in row.path and row.default not in ("null",)]
     for row in rows:
-        text = row.default.strip('"') if row.type.startswith("text") else row.default
+        text = row.default.strip('"')
         config = load(tmp_path, **{row.env: text}) if text else None
         if config is not None:
             origins = {setting.path: setting.origin for setting in config.settings()}

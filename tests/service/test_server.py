@@ -11,13 +11,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-un
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # type: ignore[import-untyped]
 
 from service.config import GrpcConfig
+from service.errors import PortTaken
 from service.pb.onefold.v1 import profile_service_pb2 as pb
 from service.pb.onefold.v1 import recommendation_service_pb2 as recommendation_pb
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.rpc.errors import CallCancelled, DeadlinePassed
 from service.rpc.guard import Deadline, Handler, guarded
 from service.rpc.recommending import Answered, Asked
-from service.rpc.server import SERVICES, WAITING_MAX, PortTaken, RpcServer
+from service.rpc.server import SERVICES, WAITING_MAX, RpcServer
 from storage.errors import StoreUnavailable
 from tests.service.conftest import TIMEOUT_S, Api, who
 from tests.service.refusals import refused

@@ -1,0 +1,188 @@
+"""The identify stage as a worker: one decides who is who, the others stand by (DESIGN §3.4).
+
+The links topic has one partition: its consumer takes the lease, and a new epoch fences the one before.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from identity.changes import PersonChange, changes_of
+from identity.evidence import Link, MustLink
+from identity.incremental import Change
+from identity.rules import Rules
+from ingest.deadletters import Refused
+from ingest.identify import identify
+from ingest.kafka.settings import KafkaSettings
+from ingest.log import Log, Membership, Message, Producer
+from ingest.messages import EPOCH, encode_change, refused_message, statements_in
+from ingest.workers.letters import FAILED, UNREADABLE, LetterBox
+from ingest.workers.metering import UNMETERED, Meter, PeopleMeter
+from ingest.workers.running import BATCH_MESSAGES, Superseded, Worker, place_of
+from storage.ports import Store
+
+STAGE = "identify"
+LEASE: Final = "identity"
+"""Whoever decides people holds this lease; so does `rebuild_people`."""
+CHANGES_AT_ONCE: Final = 500
+
+
+class Identify:
+    """`ingest.workers.running.Stage`, and the only writer of people while it has its partition."""
+
+    name = STAGE
+
+    def __init__(
+        self,
+        log: Log,
+        store: Store,
+        rules: Rules,
+        producer: Producer,
+        settings: KafkaSettings,
+        meter: Meter,
+        people_meter: PeopleMeter,
+        holder: str,
+    ) -> None:
+        self._log = log
+        self._store = store
+        self._rules = rules
+        self._producer = producer
+        self._letters = LetterBox(store, producer, settings.topic("deadletters"), meter)
+        self._links = settings.topic("links")
+        self._changes = settings.topic("changes")
+        self._meter = meter
+        self._people_meter = people_meter
+        self._holder = holder
+        self._generation = -1
+        self._epoch: int | None = None
+        self._again_below: dict[int, int] = {}
+        """Offsets of each partition below which another process, or a failed attempt, may have left half a
+        decision: evidence that is stored, and people who do not know of it."""
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch under which this process decides; None while it stands by."""
+        return self._epoch
+
+    def prepare(self, membership: Membership) -> None:
+        """Take over when the partition comes; stop when it goes."""
+        if membership.generation != self._generation:
+            self._stand_by()
+            self._generation = membership.generation
+        if membership.partitions and self._epoch is None:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        epoch = self._store.leases.take(LEASE, self._holder)
+        # Whoever had the lease read nothing after this: what it may have half decided ends here.
+        ends = self._log.ends(self._links)
+        self._again_below = {number: end for (_, number), end in ends.items()}
+        self._publish(epoch)
+        self._epoch = epoch
+        self._people_meter.epoch(epoch)
+
+    def _stand_by(self) -> None:
+        self._epoch = None
+        self._people_meter.epoch(0)
+
+    def process(self, messages: Sequence[Message]) -> None:
+        """Decide what new links change, announce it, write people, and publish. Superseded if fenced."""
+        if self._epoch is None or self._store.leases.epoch(LEASE) != self._epoch:
+            self._stand_by()
+            raise Superseded
+        links: list[Link] = []
+        must_links: list[MustLink] = []
+        unreadable: list[tuple[Refused, Message]] = []
+        for message in messages:
+            try:
+                said = statements_in(message)
+            except (msgspec.DecodeError, ValueError, RecursionError):
+                letter = refused_message(message, UNREADABLE, "not a message of links")
+                unreadable.append((letter, message))
+                continue
+            links += said.links
+            must_links += said.must_links
+        again = any(each.offset < self._again_below.get(each.partition, 0) for each in messages)
+        # If this attempt ends half way, the next one must not take what is stored for decided.
+        for each in messages:
+            end = self._again_below.get(each.partition, 0)
+            self._again_below[each.partition] = max(end, each.offset + 1)
+        changes = self._decide(links, must_links, again)
+        if changes:
+            self._publish(self._epoch)
+        if unreadable:
+            self._letters.put(unreadable)
+            self._producer.flush()
+        self._meter.events(STAGE, "accepted", len(links) + len(must_links))
+
+    def _decide(
+        self, links: Sequence[Link], must_links: Sequence[MustLink], again: bool
+    ) -> Sequence[PersonChange]:
+        said: list[Link | MustLink] = [*links, *must_links]
+        if not said:
+            return ()
+        time_ms = max(each.first_ms for each in said)
+        changes: list[PersonChange] = []
+
+        def announce(change: Change) -> None:
+            changes[:] = changes_of(change, time_ms)
+            self._store.changes.announce(changes)
+
+        change = identify(
+            self._store, links, must_links, self._rules, again=again, announce=announce
+        )
+        if change is not None:
+            pairs = {(each.a, each.b) for each in said}
+            for refusal in change.refusals:
+                if (refusal.a, refusal.b) in pairs:
+                    self._people_meter.conflict(refusal.rule.partition(":")[0], 1)
+        return changes
+
+    def _publish(self, epoch: int) -> None:
+        """Send what is announced to its followers; nothing is forgotten before they have it."""
+        headers = {EPOCH: b"%d" % epoch}
+        while changes := self._store.changes.announced(CHANGES_AT_ONCE):
+            for change in changes:
+                key, value = encode_change(change)
+                self._producer.send(self._changes, value, key, headers)
+            self._producer.flush()
+            self._store.changes.published(changes)
+            for change in changes:
+                self._people_meter.changed(change.kind.value, 1)
+
+    def give_up(self, message: Message, error: Exception) -> None:
+        """Keep the statements as they came."""
+        letter = refused_message(message, FAILED, f"identify failed: {place_of(error)}")
+        self._letters.put([(letter, message)])
+        self._producer.flush()
+
+    def close(self) -> None:
+        """Let go of the producer."""
+        self._stand_by()
+        self._producer.close()
+
+
+def identify_worker(
+    log: Log,
+    store: Store,
+    rules: Rules,
+    settings: KafkaSettings,
+    holder: str,
+    *,
+    meter: Meter = UNMETERED,
+    people_meter: PeopleMeter = UNMETERED,
+    batch_messages: int = BATCH_MESSAGES,
+    retry_max_s: float = 30.0,
+) -> Worker:
+    """Reads the links topic. `holder` names this process to those who look at the lease.
+
+    `store` must be this worker's own: what it writes carries the epoch of its lease.
+    """
+    consumer = log.consumer(
+        settings.group("identify"),
+        [settings.topic("links")],
+        lambda partition, count: meter.lost(partition[0], count),
+    )
+    stage = Identify(log, store, rules, log.producer(), settings, meter, people_meter, holder)
+    return Worker(stage, consumer, meter, batch_messages=batch_messages, retry_max_s=retry_max_s)
