@@ -59,12 +59,9 @@ class Folder:
 
         If it raises, fold the batch again.
         """
-        parts = self._read({activity.leaf for _, activity in batch})
+        parts, based = self._read({activity.leaf for _, activity in batch})
         # What a part stands beyond is in its timeline too, for rows are written before parts.
         new = [pair for pair in batch if pair[0] > parts[pair[1].leaf].offset]
-        if not new:
-            self._remember(parts)
-            return 0
         counted_at = self._store.timeline.add(
             [_row(position, activity) for position, activity in new],
             {leaf: part.newest_key_ms for leaf, part in parts.items()},
@@ -73,11 +70,12 @@ class Folder:
         for (position, activity), lowest in zip(new, counted_at, strict=True):
             if lowest == position:
                 entries.setdefault(activity.leaf, []).append((position, lowest, activity.facts))
-        blobs = {}
         for leaf, some in entries.items():
             fold(parts[leaf], leaf, some)
-            blobs[leaf] = (parts[leaf].offset, encode(parts[leaf]))
-        self._store.parts.write(blobs)
+        changed = based | entries.keys()
+        self._store.parts.write(
+            {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
+        )
         self._remember(parts)
         return sum(map(len, entries.values()))
 
@@ -85,15 +83,17 @@ class Folder:
         """Drop cached parts: somebody else may have folded their leaves since."""
         self._cache.clear()
 
-    def _read(self, leaves: Iterable[Node]) -> dict[Node, Part]:
+    def _read(self, leaves: Iterable[Node]) -> tuple[dict[Node, Part], set[Node]]:
+        """The parts of leaves, and which of them are not stored yet but come from `base`."""
         # Taken out of the cache while they change, so that a failed batch leaves none half folded.
         parts = {leaf: self._cache.pop(leaf) for leaf in leaves if leaf in self._cache}
         missing = [leaf for leaf in leaves if leaf not in parts]
         blobs = self._store.parts.read(missing)
         parts |= {leaf: decode(blob) for leaf, blob in blobs.items()}
         without = [leaf for leaf in missing if leaf not in blobs]
-        parts |= {leaf: Part() for leaf in without} | self._base(without)
-        return parts
+        based = self._base(without)
+        parts |= {leaf: Part() for leaf in without} | based
+        return parts, set(based)
 
     def _remember(self, parts: dict[Node, Part]) -> None:
         if not self._cache_max:

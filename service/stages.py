@@ -2,15 +2,23 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
+from ingest.folding import Folder
 from ingest.log import Log
-from ingest.workers.fold import fold_worker
+from ingest.rebuild import Base, Refolder
+from ingest.workers.fold import PARTS_CACHED_MAX, fold_worker
 from ingest.workers.identify import identify_worker
 from ingest.workers.record import record_worker
 from ingest.workers.running import Worker
 from service.workspace import Workspace
+from storage.errors import StoreError
+
+GENERATION_AGE_S_MAX: Final = 30.0
+"""A switch of generations takes effect on backfills within this."""
 
 
 def open_stage(workspace: Workspace, stage: str) -> Worker:
@@ -31,15 +39,47 @@ def open_stage(workspace: Workspace, stage: str) -> Worker:
 def _record(workspace: Workspace, log: Log) -> Worker:
     return record_worker(
         log, workspace.store, workspace.keys, workspace.config.identity, workspace.sources,
-        workspace.config.kafka, workspace.now_ms, **_shared(workspace),
+        workspace.config.kafka, workspace.now_ms,
+        generation=_LiveGeneration(workspace), **_shared(workspace),
     )  # fmt: skip
+
+
+class _LiveGeneration:
+    """Which generation of derived tables answers now; asked again every half a minute."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._known = workspace.live_generation
+        self._asked = time.monotonic()
+
+    def __call__(self) -> int:
+        if time.monotonic() - self._asked > GENERATION_AGE_S_MAX:
+            from storage.cassandra.schema import live_generation
+            from storage.cassandra.store import CassandraStore
+
+            self._asked = time.monotonic()
+            store = self._workspace.store
+            assert isinstance(store, CassandraStore)  # noqa: S101  # workers have no other
+            facts, _ = self._workspace.config.cassandra.keyspaces(self._known)
+            with suppress(StoreError):
+                self._known = live_generation(store.connection, facts) or self._known
+        return self._known
 
 
 def _fold(workspace: Workspace, log: Log) -> Worker:
     return fold_worker(
         log, workspace.store, workspace.config.kafka, workspace.now_ms,
-        generation=workspace.live_generation, **_shared(workspace),
+        generation=workspace.live_generation, folder=_folder(workspace), **_shared(workspace),
     )  # fmt: skip
+
+
+def _folder(workspace: Workspace) -> Folder | None:
+    """What folds into a generation that is being built: leaves start from what is live of them."""
+    if workspace.generation is None:
+        return None
+    live = workspace.live_store()
+    refolder = Refolder(workspace.keys, workspace.config.identity, workspace.sources.named)
+    return Folder(workspace.store, PARTS_CACHED_MAX, Base(live, refolder))
 
 
 def _identify(workspace: Workspace, log: Log) -> Worker:

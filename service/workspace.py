@@ -117,6 +117,14 @@ class Workspace:
         """Which generation of derived tables the store reads and writes; an embedded one has but one."""
         return int(getattr(self.store, "generation", 1))
 
+    def live_store(self) -> Store:
+        """The store with the generation that answers, whichever one this process works on."""
+        from storage.cassandra.store import CassandraStore
+
+        made = CassandraStore(self.config.cassandra, self.keys, meter=self.metrics.store)
+        self._closing.append(made.close)
+        return made
+
     @property
     def keys(self) -> Keys:
         """The workspace's keys."""
