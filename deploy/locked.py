@@ -3,8 +3,8 @@
     python deploy/locked.py requirements.lock hatchling
     python deploy/locked.py requirements.lock pyproject.toml:cassandra,kafka
 
-The second form starts from a project's dependencies and those of its extras. Standard library only: it runs before
-anything is installed.
+The second form starts from a project's dependencies and those of its extras. Standard library only: it runs
+before anything is installed.
 """
 
 import re

@@ -26,6 +26,8 @@ FETCH_PAUSE_MS: Final = 50
 """How soon a full prefetch queue is looked at again; librdkafka's second would leave a fast worker idle."""
 IDLE_SLICE_S: Final = 0.25
 LOOK_AGAIN_S: Final = 2.0
+COMMIT_AGAIN_S: Final = 0.5
+"""How soon a commit that a rebalance has refused is tried again."""
 
 _SOFT: Final = (
     KafkaError.REBALANCE_IN_PROGRESS,
@@ -66,6 +68,10 @@ class KafkaConsumer:
         self._stuck: dict[Partition, int] = {}
         """Partitions that cannot go on from an offset, which is negative for a new group."""
         self._held: list[Message] = []
+        self._uncommitted: dict[Partition, int] = {}
+        """What the group has not said that it keeps: it refuses commits while members come and go."""
+        self._commit_again_at = 0.0
+        """When to try again; 0: nothing was refused."""
         self._looked_at = 0.0
 
     def _connected(self) -> ck.Consumer:
@@ -112,6 +118,7 @@ class KafkaConsumer:
             return
         if self._troubles.fatal:
             self._start_anew()
+        self._commit_again()
         try:
             consumed = self._client.consume(limit, timeout_s)
         except KafkaException as error:
@@ -192,18 +199,36 @@ class KafkaConsumer:
             self._paused = set()
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Ask the group to keep offsets; `close` waits for the answer."""
-        mine = [
-            TopicPartition(*each, at) for each, at in offsets.items() if each in self._partitions
-        ]
-        if mine:
+        """Ask the group to keep offsets; `close` waits for the answer. Refused, it is asked again."""
+        self._uncommitted |= {each: at for each, at in offsets.items() if each in self._partitions}
+        self._commit()
+
+    def _commit(self) -> None:
+        places = [TopicPartition(*each, at) for each, at in self._uncommitted.items()]
+        if places:
             try:
-                self._client.commit(offsets=mine, asynchronous=True)
+                self._client.commit(offsets=places, asynchronous=True)
             except KafkaException as error:
                 raise explained(error, self._settings, self._group, "commit") from error
 
+    def _commit_again(self) -> None:
+        # Nobody else would: what was read is not read again, so without further messages the lag would stay.
+        if not self._commit_again_at or time.monotonic() < self._commit_again_at:
+            return
+        self._commit_again_at = 0.0
+        try:
+            self._commit()
+        except (LogRefused, LogUnavailable) as error:
+            _logger.warning("%s", error)
+            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_S
+
     def _committed(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        for place in places:
+            kept = error is None and place.error is None
+            if kept and self._uncommitted.get((place.topic, place.partition)) == place.offset:
+                del self._uncommitted[place.topic, place.partition]
         for failed in {e.code(): e for e in (error, *(p.error for p in places)) if e}.values():
+            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_S
             level = logging.INFO if failed.code() in _SOFT else logging.WARNING
             _logger.log(level, "%s: offsets were not committed: %s", self._group, failed.str())
 
@@ -253,6 +278,7 @@ class KafkaConsumer:
             self._generation += 1
             self._partitions -= gone
             self._paused -= gone
+            self._uncommitted = {e: at for e, at in self._uncommitted.items() if e not in gone}
             self._stuck = {each: at for each, at in self._stuck.items() if each not in gone}
             self._held = [m for m in self._held if (m.topic, m.partition) not in gone]
 

@@ -3,7 +3,7 @@
 The links topic has one partition: its consumer takes the lease, and a new epoch fences the one before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -11,6 +11,8 @@ import msgspec
 from identity.changes import PersonChange, changes_of
 from identity.evidence import Link, MustLink
 from identity.incremental import Change
+from identity.nodes import Node
+from identity.resolve import Cluster
 from identity.rules import Rules
 from ingest.deadletters import Refused
 from ingest.identify import identify
@@ -26,6 +28,10 @@ STAGE = "identify"
 LEASE: Final = "identity"
 """Whoever decides people holds this lease; so does `rebuild_people`."""
 CHANGES_AT_ONCE: Final = 500
+ANNOUNCED_MAX: Final = 1_000_000
+"""All that can be announced: what one batch changed, and a few before it."""
+LINKS_EACH: Final = 50
+"""Links of one node that are read to have it decided again; a hub has more."""
 
 
 class Identify:
@@ -56,6 +62,8 @@ class Identify:
         self._holder = holder
         self._generation = -1
         self._epoch: int | None = None
+        self._sound = True
+        """Whether people are as they were announced; a failed attempt leaves them in doubt."""
         self._again_below: dict[int, int] = {}
         """Offsets of each partition below which another process, or a failed attempt, may have left half a
         decision: evidence that is stored, and people who do not know of it."""
@@ -75,10 +83,12 @@ class Identify:
 
     def _take_over(self) -> None:
         epoch = self._store.leases.take(LEASE, self._holder)
+        # Written again under the new epoch, what is announced can no longer grow behind our back.
+        self._store.changes.announce([])
         # Whoever had the lease read nothing after this: what it may have half decided ends here.
         ends = self._log.ends(self._links)
         self._again_below = {number: end for (_, number), end in ends.items()}
-        self._publish(epoch)
+        self._recover(epoch)
         self._epoch = epoch
         self._people_meter.epoch(epoch)
 
@@ -86,11 +96,36 @@ class Identify:
         self._epoch = None
         self._people_meter.epoch(0)
 
+    def _recover(self, epoch: int) -> None:
+        """Make true what was announced and perhaps not written, or tell followers what became of it.
+
+        With the evidence that came since, a change that was announced may never be.
+        """
+        announced = self._store.changes.announced(ANNOUNCED_MAX)
+        if announced:
+            believed = {
+                node: cluster
+                for change in announced
+                for cluster in change.after
+                for node in cluster.members
+            }
+            nodes = sorted(believed)
+            self._decide(
+                self._store.evidence.links_of(nodes, LINKS_EACH),
+                self._store.evidence.must_links_of(nodes),
+                again=True,
+                believed=believed,
+            )
+        self._publish(epoch)
+        self._sound = True
+
     def process(self, messages: Sequence[Message]) -> None:
         """Decide what new links change, announce it, write people, and publish. Superseded if fenced."""
         if self._epoch is None or self._store.leases.epoch(LEASE) != self._epoch:
             self._stand_by()
             raise Superseded
+        if not self._sound:
+            self._recover(self._epoch)
         links: list[Link] = []
         must_links: list[MustLink] = []
         unreadable: list[tuple[Refused, Message]] = []
@@ -108,36 +143,42 @@ class Identify:
         for each in messages:
             end = self._again_below.get(each.partition, 0)
             self._again_below[each.partition] = max(end, each.offset + 1)
-        changes = self._decide(links, must_links, again)
-        if changes:
+        self._sound = False
+        if self._decide(links, must_links, again):
             self._publish(self._epoch)
+        self._sound = True
         if unreadable:
             self._letters.put(unreadable)
             self._producer.flush()
         self._meter.events(STAGE, "accepted", len(links) + len(must_links))
 
     def _decide(
-        self, links: Sequence[Link], must_links: Sequence[MustLink], again: bool
-    ) -> Sequence[PersonChange]:
+        self,
+        links: Sequence[Link],
+        must_links: Sequence[MustLink],
+        again: bool,
+        believed: Mapping[Node, Cluster] | None = None,
+    ) -> bool:
+        """Store evidence and write people; whether they changed from what followers believe."""
         said: list[Link | MustLink] = [*links, *must_links]
         if not said:
-            return ()
+            return False
         time_ms = max(each.first_ms for each in said)
         changes: list[PersonChange] = []
 
         def announce(change: Change) -> None:
-            changes[:] = changes_of(change, time_ms)
+            changes[:] = changes_of(_as_believed(change, believed or {}), time_ms)
             self._store.changes.announce(changes)
 
         change = identify(
             self._store, links, must_links, self._rules, again=again, announce=announce
         )
-        if change is not None:
+        if change is not None and believed is None:
             pairs = {(each.a, each.b) for each in said}
             for refusal in change.refusals:
                 if (refusal.a, refusal.b) in pairs:
-                    self._people_meter.conflict(refusal.rule.partition(":")[0], 1)
-        return changes
+                    self._people_meter.conflict(refusal.rule, 1)
+        return bool(changes)
 
     def _publish(self, epoch: int) -> None:
         """Send what is announced to its followers; nothing is forgotten before they have it."""
@@ -161,6 +202,15 @@ class Identify:
         """Let go of the producer."""
         self._stand_by()
         self._producer.close()
+
+
+def _as_believed(change: Change, believed: Mapping[Node, Cluster]) -> Change:
+    """A change from what followers believe, where that is not what is stored."""
+    if not believed:
+        return change
+    before = [each for each in change.before if believed.keys().isdisjoint(each.members)]
+    before += {each for each in believed.values() if len(each.members) > 1}
+    return msgspec.structs.replace(change, before=before)
 
 
 def identify_worker(

@@ -10,6 +10,7 @@ from ingest.deadletters import Refused
 from ingest.http.keys import WriteKeys
 from ingest.http.serve import CollectorServer
 from ingest.intake import Intake
+from service.logs import log_to_stderr
 from service.metrics import running_version
 from service.output import errors
 from service.pages import Pages
@@ -141,6 +142,7 @@ def serve(workspace: Workspace) -> None:
     and /readyz.
     """
     stop = on_signals()
+    log_to_stderr()
     config = workspace.config
     running = Running(workspace)
     if config.collector.reuse_port:

@@ -121,11 +121,12 @@ class CassandraEvidence:
             "WHERE node = ? AND other = ?"
         )
         stamp = self._clock.next()
-        self._facts.write(
-            Write(end, cql, (stamp, blob, end, other))
-            for a, b, blob in pairs
-            for end, other in ((a, b), (b, a))
-        )
+        # Under `a` last, for there it is looked for: what is found there stands under `b` as well.
+        for far in (True, False):
+            ends = (((b, a) if far else (a, b), blob) for a, b, blob in pairs)
+            self._facts.write(
+                Write(end, cql, (stamp, blob, end, other)) for (end, other), blob in ends
+            )
 
     def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
         cql = (
