@@ -17,6 +17,9 @@ class StoreMeter(Protocol):
     def error(self, kind: str) -> None:
         """A request failed. `kind` is the class of the error."""
 
+    def wrote(self, rows: int, size: int) -> None:
+        """So many rows were sent, of about `size` bytes in all."""
+
 
 class Unmetered:
     """`StoreMeter` that nobody reads."""
@@ -25,6 +28,9 @@ class Unmetered:
         """Nothing."""
 
     def error(self, kind: str) -> None:
+        """Nothing."""
+
+    def wrote(self, rows: int, size: int) -> None:
         """Nothing."""
 
 
@@ -43,6 +49,14 @@ class PrometheusStoreMeter:
             "onefold_store_errors_total", "Requests that the store did not answer, by kind of error.",
             ["kind"], registry=registry,
         )  # fmt: skip
+        self._rows = Counter(
+            "onefold_store_written_rows_total", "Rows sent to the store.", registry=registry
+        )
+        self._bytes = Counter(
+            "onefold_store_written_bytes_total",
+            "About how many bytes those rows have, before the server compresses them.",
+            registry=registry,
+        )
 
     def request(self, operation: str, seconds: float) -> None:
         """One more request."""
@@ -51,3 +65,8 @@ class PrometheusStoreMeter:
     def error(self, kind: str) -> None:
         """One more error."""
         self._errors.labels(kind).inc()
+
+    def wrote(self, rows: int, size: int) -> None:
+        """So many more."""
+        self._rows.inc(rows)
+        self._bytes.inc(size)

@@ -84,7 +84,9 @@ class CassandraTimeline:
         new = {
             key: row for key, row in first.items() if key not in stored or row.offset < stored[key]
         }
-        self._facts.write([*self._new_months(new), *map(self._row, new, new.values())])
+        # Months first: a row that is found is not written again, and without its month nobody reads it.
+        self._facts.write(self._new_months(new))
+        self._facts.write(map(self._row, new, new.values()))
         self._months_known.update(dict.fromkeys(key[0] for key in new))
         for partition in list(self._months_known)[: len(self._months_known) - MONTHS_KNOWN_MAX]:
             del self._months_known[partition]

@@ -111,7 +111,7 @@ class Connection:
 
     def __init__(self, settings: CassandraSettings, meter: StoreMeter = UNMETERED) -> None:
         self.settings = settings
-        self._meter = meter
+        self.meter = meter
         self._prepared: dict[str, PreparedStatement] = {}
         self._preparing = Lock()
         self._cluster = _cluster(settings)
@@ -138,7 +138,7 @@ class Connection:
         held = self._prepared.get(cql)
         if held is None:
             with self._preparing:
-                with mapped_errors(self.settings, self._meter):
+                with mapped_errors(self.settings, self.meter):
                     held = self._session.prepare(cql)
                 held.is_idempotent = " IF " not in cql
                 self._prepared[cql] = held
@@ -164,14 +164,14 @@ class Connection:
 
     def rows_of(self, request: "Request") -> Iterator[tuple[Any, ...]]:
         """The rows that a request answers with, further pages included."""
-        with mapped_errors(self.settings, self._meter):
+        with mapped_errors(self.settings, self.meter):
             rows = request.future.result()
-            self._meter.request(request.operation, perf_counter() - request.sent_s)
+            self.meter.request(request.operation, perf_counter() - request.sent_s)
             yield from rows
 
     def send(self, statement: Statement) -> "Request":
         """A request on its way."""
-        with mapped_errors(self.settings, self._meter):
+        with mapped_errors(self.settings, self.meter):
             sent_s = perf_counter()
             return Request(self._session.execute_async(statement), _operation(statement), sent_s)
 
@@ -193,7 +193,7 @@ class Connection:
 
     def run(self, cql: str) -> None:
         """One statement that is not worth preparing: schema changes."""
-        with mapped_errors(self.settings, self._meter):
+        with mapped_errors(self.settings, self.meter):
             self._session.execute(cql, timeout=max(30.0, self.settings.timeout_s))
 
     def bind(self, cql: str, parameters: Sequence[Any], key: bytes | None = None) -> Routed:

@@ -81,9 +81,7 @@ class Grouped:
     def _batches(self, writes: Iterable[Write]) -> Iterator[BatchStatement | Routed]:
         for group in self._groups((write.key, write) for write in writes):
             for some in _by_size(group):
-                self._written.rows += len(some)
-                self._written.bytes += sum(write.size for write in some)
-                self._written.batches += 1
+                self._count(len(some), sum(write.size for write in some))
                 bound = [self.connection.bind(each.cql, each.values, each.key) for each in some]
                 if len(bound) == 1:
                     yield bound[0]
@@ -95,6 +93,12 @@ class Grouped:
                 for statement in bound:
                     batch.add(statement)
                 yield batch
+
+    def _count(self, rows: int, size: int) -> None:
+        self._written.rows += rows
+        self._written.bytes += size
+        self._written.batches += 1
+        self.connection.meter.wrote(rows, size)
 
     def _groups(self, keyed: Iterable[tuple[bytes, T]]) -> Iterable[list[T]]:
         """Values by the replica set of their key, each group in the order of tokens."""
