@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -18,8 +20,9 @@ def end_process() -> NoReturn:
     os._exit(0)
 
 
-def on_signals() -> threading.Event:
-    """An event that the first SIGINT or SIGTERM sets; the second ends the process at once."""
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM within sets; the second ends the process at once."""
     stop = threading.Event()
 
     def heard(number: int, frame: FrameType | None) -> None:
@@ -27,6 +30,9 @@ def on_signals() -> threading.Event:
             os._exit(AT_ONCE + number)
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, heard)
-    return stop
+    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

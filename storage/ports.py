@@ -198,9 +198,6 @@ class Lookups(Protocol):
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         """All about those nodes that are known."""
 
-    def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
-        """Values and parts of those nodes that are known."""
-
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was refused, kept with the reason."""

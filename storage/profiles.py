@@ -1,7 +1,7 @@
 """Read a profile: node → members → their parts → their devices' parts (DESIGN §4). Nothing is stored."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import Any
@@ -191,45 +191,50 @@ class ProfileReader:
         return {node: clusters[node].profile_id if node in clusters else node for node in wanted}
 
     def _read(self, resolved: Resolved, named: Mapping[Node, Named]) -> "_Read":
-        """Parts of the members, and parts and uses of the devices that they used.
-
-        With the identifiers that were named: three reads one after the other; one more where somebody
-        else used one of the devices.
-        """
-        held = {node: named[node].held for node in resolved.members if node in named}
-        if missing := [node for node in resolved.members if node not in held]:
-            held |= self._store.lookups.held(missing)
-        decoded = {node: decode(each.part) for node, each in held.items() if each.part}
-        if resolved.answered_by is Answer.DEVICE:
-            device = resolved.profile_id
-            uses = named[device].uses if device in named else ()
-            return _Read(
-                {},
-                [(device, decoded.get(device, Part()), uses)],
-                held,
-                self._people_of(uses, resolved),
-            )
-        newest: dict[Node, int] = {}
-        for part in decoded.values():
-            for node, last_ms in (part.body.devices if part.body else {}).items():
-                device = Node(node)
-                newest[device] = max(last_ms, newest.get(device, last_ms))
-        if not newest:
-            return _Read(decoded, [], held, {})
-        devices = sorted(newest, key=lambda device: (-newest[device], device))
-        found = self._store.lookups.named(devices)
-        held |= {device: each.held for device, each in found.items()}
-        uses_of = {device: each.uses for device, each in found.items()}
+        """Parts of the members, and parts and uses of the devices that they used."""
+        parts: dict[Node, Part] = {}
+        found, devices = dict(named), [resolved.profile_id]
+        if resolved.answered_by is not Answer.DEVICE:
+            parts, found, devices = self._follow(resolved.members, named)
+        uses_of = {device: found[device].uses for device in devices if device in found}
         person_of = self._people_of((use for mine in uses_of.values() for use in mine), resolved)
         read = []
         for device in devices:
             mine = uses_of.get(device, ())
             # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
             owners = {person_of[use.person] for use in mine if use.person}
-            kiosk = len(owners) > self._rules.owners_max
-            blob = held[device].part if device in held and not kiosk else None
+            kiosk = len(owners) > self._rules.owners_max and device != resolved.profile_id
+            blob = found[device].held.part if device in found and not kiosk else None
             read.append((device, decode(blob) if blob else Part(), mine))
-        return _Read(decoded, read, held, person_of)
+        return _Read(parts, read, {node: each.held for node, each in found.items()}, person_of)
+
+    def _follow(
+        self, members: Collection[Node], named: Mapping[Node, Named]
+    ) -> tuple[dict[Node, Part], dict[Node, Named], list[Node]]:
+        """The members' parts, all that is known of them and their devices, and those, newest first.
+
+        One read after the one of the identifiers that were named, since devices that are known by then are
+        read along with the other members; another one if these used further devices.
+        """
+        found = {node: named[node] for node in members if node in named}
+        parts: dict[Node, Part] = {}
+        newest: dict[Node, int] = {}
+        asked: set[Node] = set()
+        new = found
+        while True:
+            for node, each in new.items():
+                if node in members and each.held.part:
+                    part = parts[node] = decode(each.held.part)
+                    for device, last_ms in (part.body.devices if part.body else {}).items():
+                        newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
+            asked |= new.keys()
+            wanted = (set(members) | newest.keys()) - asked
+            if not wanted:
+                break
+            asked |= wanted
+            new = self._store.lookups.named(wanted)
+            found |= new
+        return parts, found, sorted(newest, key=lambda device: (-newest[device], device))
 
     def _people_of(self, uses: Iterable[Use], resolved: Resolved) -> dict[Node, Node]:
         """Today's profile id of every person node that used a device."""

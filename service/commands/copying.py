@@ -1,17 +1,22 @@
 """`onefold copy`: take a grown embedded store along to Cassandra."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from service.config_checks import need_cassandra
 from service.output import console, errors, json_option, print_json, rows_progress
+from service.patience import Pauses, passing_errors, patiently
 from service.workspace import Workspace, pass_workspace
 from storage.copying import Copied, copy, differences
 from storage.ports import Store
 from storage.sqlite import SqliteStore, open_store
 
 SAMPLE = 200
+T = TypeVar("T")
 
 
 @click.command("copy")
@@ -48,9 +53,11 @@ def copy_store(workspace: Workspace, source: str, target: str, sample: int, as_j
     held, _ = open_store(Path(path), workspace.keys_path, read_only=True)
     try:
         uris = _files(held)
-        copied = _copied(held, workspace.store, str(Path(path).resolve()), uris)
+        copied = _patiently(
+            lambda: _copied(held, workspace.store, str(Path(path).resolve()), uris), workspace
+        )
         with errors.status("comparing"):
-            found = differences(held, workspace.store, sample, uris)
+            found = _patiently(lambda: differences(held, workspace.store, sample, uris), workspace)
     finally:
         held.close()
     if as_json:
@@ -59,6 +66,19 @@ def copy_store(workspace: Workspace, source: str, target: str, sample: int, as_j
         _say(copied, found, workspace.place, sample)
     if found:
         raise SystemExit(1)
+
+
+def _patiently(attempt: Callable[[], T], workspace: Workspace) -> T:
+    """What `attempt` returns; a cluster that is overloaded is given time, and copying goes on from there."""
+    pauses = Pauses(workspace.config.worker.retry_max_s)
+    while True:
+        done = patiently(attempt, passing_errors(), threading.Event(), pauses, _mention)
+        if done is not None:
+            return done
+
+
+def _mention(text: str) -> None:
+    errors.print(text, markup=False, soft_wrap=True)
 
 
 def _files(store: SqliteStore) -> list[str]:

@@ -10,7 +10,7 @@ from ingest.files import Batch, FoundFile, find_files
 from ingest.loading import Loaded, load
 from ingest.pipeline import Pipeline
 from service.output import bytes_progress, console, json_option, print_json, rows_progress
-from service.stopping import on_signals
+from service.stopping import asked_to_stop
 from service.workspace import Workspace, pass_workspace
 
 TOPIC = "kafka://"
@@ -43,10 +43,12 @@ def ingest(workspace: Workspace, files: tuple[str, ...], source_name: str, as_js
     if paths:
         _add(total, _load_files(workspace, paths, source_name))
     topics = [each for each in files if each.startswith(TOPIC)]
-    stop = on_signals() if topics else threading.Event()
     for url in topics:
-        if not stop.is_set():
+        # What is under way is finished; the next run goes on from there.
+        with asked_to_stop() as stop:
             _add(total, _load_topic(workspace, url, source_name, stop))
+        if stop.is_set():
+            break
     if as_json:
         print_json(total)
     else:

@@ -1,5 +1,6 @@
 """`onefold serve`: the gRPC service and the HTTP collector in one process."""
 
+import threading
 from collections import Counter
 
 import click
@@ -19,7 +20,7 @@ from service.readiness import Readiness, reads
 from service.rpc.process import settle
 from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
-from service.stopping import end_process, on_signals
+from service.stopping import asked_to_stop, end_process
 from service.workspace import Workspace, pass_workspace
 from storage.errors import StoreUnavailable
 
@@ -141,20 +142,32 @@ def serve(workspace: Workspace) -> None:
     the ports with grpc.reuse_port and collector.reuse_port; each then prints a port of its own for /metrics
     and /readyz.
     """
-    stop = on_signals()
     log_to_stderr()
+    with asked_to_stop() as stop:
+        running = Running(workspace)
+        if workspace.config.collector.reuse_port:
+            _show_own_pages(workspace, running)
+        if _start(workspace, running, stop):
+            stop.wait()
+            errors.print("stopping: finishing what is under way")
+        if not running.fall_silent():
+            running.stop()
+        workspace.close()
+        # See `RpcServer.fall_silent`: who calls at this moment finds a closed connection, and calls again.
+        end_process()
+
+
+def _show_own_pages(workspace: Workspace, running: Running) -> None:
+    """Whoever asks at a shared port is answered by any of the processes."""
+    own = workspace.config.worker
+    pages = Pages(workspace.metrics.text, lambda: running.ready, own.metrics_host, own.metrics_port)
+    pages.start()
+    errors.print(f"metrics    http://{pages.host}:{pages.port}/metrics", markup=False)
+
+
+def _start(workspace: Workspace, running: Running, stop: threading.Event) -> bool:
+    """Whether it runs, and was not asked to end while it waited for servers."""
     config = workspace.config
-    running = Running(workspace)
-    if config.collector.reuse_port:
-        # Whoever asks at the shared port is answered by any of the processes.
-        pages = Pages(
-            workspace.metrics.text,
-            lambda: running.ready,
-            config.worker.metrics_host,
-            config.worker.metrics_port,
-        )
-        pages.start()
-        errors.print(f"metrics    http://{pages.host}:{pages.port}/metrics", markup=False)
 
     def say(text: str) -> None:
         # Only a start that fails listens before it can work: others must not get requests they refuse.
@@ -163,8 +176,7 @@ def serve(workspace: Workspace) -> None:
 
     patiently(running.open, passing_errors(), stop, Pauses(config.worker.retry_max_s), say)
     if stop.is_set():
-        running.stop()
-        return
+        return False
     running.start()
     errors.print(f"gRPC       {config.grpc.host}:{running.rpc.port}", markup=False)
     errors.print(
@@ -173,10 +185,4 @@ def serve(workspace: Workspace) -> None:
         markup=False,
     )
     errors.print(f"store      {workspace.place}", markup=False)
-    stop.wait()
-    errors.print("stopping: finishing what is under way")
-    if not running.fall_silent():
-        running.stop()
-    workspace.close()
-    # See `RpcServer.fall_silent`: whoever calls at this moment finds a closed connection, and calls again.
-    end_process()
+    return True

@@ -10,7 +10,7 @@ from service.logs import log_to_stderr
 from service.output import errors
 from service.pages import Pages
 from service.patience import Pauses, passing_errors, patiently
-from service.stopping import on_signals
+from service.stopping import asked_to_stop
 from service.workspace import Workspace, pass_workspace
 
 if TYPE_CHECKING:
@@ -45,15 +45,22 @@ def worker(
     \b
     onefold worker record & onefold worker fold & onefold worker fold & onefold worker identify &
     """
-    from service.stages import open_stage
-
     config = workspace.config
     need_workers(config)
     if generation is not None and stage != "fold":
         raise click.UsageError("--generation is for fold: the other stages write facts")
     workspace.generation = generation
-    stop = on_signals()
     log_to_stderr()
+    with asked_to_stop() as stop:
+        _work(workspace, stage, metrics_port, stop)
+
+
+def _work(
+    workspace: Workspace, stage: str, metrics_port: int | None, stop: threading.Event
+) -> None:
+    from service.stages import open_stage
+
+    config = workspace.config
     opened: list[Worker] = []
     pages = Pages(
         workspace.metrics.text,

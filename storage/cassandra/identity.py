@@ -375,12 +375,6 @@ class CassandraLookups:
             )
         return found
 
-    def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
-        wanted = list(nodes)
-        values, people = self._identifiers.ask(wanted), self._people.ask(wanted)
-        parts = {node: part for node, _, part in people}
-        return {node: Held(type_, sealed, parts.get(node)) for node, (type_, sealed) in values}
-
 
 def _state(blob: bytes | None) -> _NodeBlob:
     return _node_blob.decode(blob) if blob is not None else _NodeBlob()

@@ -334,16 +334,6 @@ class SqliteLookups:
             for node, type_, sealed, part, profile, members in rows
         }
 
-    def held(self, nodes: Iterable[Node]) -> dict[Node, Held]:
-        rows = self._database.rows_in(
-            lambda marks: (
-                "SELECT node, type, sealed, part FROM identifiers LEFT JOIN parts ON leaf = node "
-                f"WHERE node IN ({marks})"
-            ),
-            nodes,
-        )
-        return {node: Held(type_, sealed, part) for node, type_, sealed, part in rows}
-
 
 def _naming(columns: str, table: str, end: str) -> Callable[[str], str]:
     """A query for rows whose `end` is among the place holders."""

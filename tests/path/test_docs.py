@@ -1,13 +1,22 @@
 """What the documentation says is what the code does."""
 
+from __future__ import annotations
+
+import json
+import os
 import re
 import shlex
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from service.cli import COMMANDS
 from service.docs import README, TABLES, filled
+from tests.servers import Cassandra, Kafka
 
 ROOT = README.parent
 TEXT = README.read_text()
@@ -48,6 +57,65 @@ def test_every_command_of_the_readme_takes_its_arguments(arguments: list[str]) -
     # Paths that the README makes up need not be there.
     known = {option for parameter in command.params for option in parameter.opts}
     assert {each for each in rest if each.startswith("-")} <= known
+
+
+def section(title: str) -> str:
+    return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.slow
+def test_the_walk_on_kafka_and_cassandra_works_as_it_is_written(
+    tmp_path: Path, cassandra: Cassandra, kafka: Kafka, cassandra_keyspace: str, topic_prefix: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    environ = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "ONEFOLD_COLLECTOR__PORT": port, "ONEFOLD_GRPC__PORT": "0", "ONEFOLD_WORKER__METRICS_PORT": "0",
+    }  # fmt: skip
+    walk = re.findall(r"```\n(.*?)```", section("On Kafka and Cassandra"), re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for line in (walk[0] + walk[1]).splitlines()]
+    assert lines[0] == "make -s servers > onefold.yaml"
+    # What that command prints, but for servers and names of this test.
+    (tmp_path / "onefold.yaml").write_text(
+        f"store: {{kind: cassandra}}\n"
+        f"cassandra: {{hosts: {json.dumps(list(cassandra.hosts))}, port: {cassandra.port}, replication: 1,"
+        f" keyspace: {cassandra_keyspace}}}\n"
+        f'kafka: {{brokers: "{kafka.brokers}", replication: 1, prefix: {topic_prefix}}}\n'
+    )
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        for line in filter(None, lines[1:]):
+            words = shlex.split(line.removesuffix("&").replace("8080", port))
+            if line.endswith("&"):
+                log = (tmp_path / f"{len(running)}.log").open("wb")
+                with log:
+                    running.append(
+                        subprocess.Popen(words, cwd=tmp_path, env=environ, stdout=log, stderr=log)
+                    )
+            else:
+                answered(words, tmp_path, environ)
+        for process in running:
+            process.terminate()
+        ends = [process.wait(60) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert ends == [0] * 4, [each.read_text() for each in tmp_path.glob("*.log")]
+
+
+def answered(words: list[str], folder: Path, environ: dict[str, str]) -> None:
+    """A command works, if not at once: processes start, and stages take a moment."""
+    give_up = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            words, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode == 0:
+            return
+        assert time.monotonic() < give_up, f"{words}: {done.stdout}{done.stderr}"
+        time.sleep(0.2)
 
 
 def test_every_make_target_of_the_documents_is_there() -> None:

@@ -301,14 +301,6 @@ def test_a_known_identifier_leads_to_its_cluster_value_part_and_uses(store: Stor
     assert store.lookups.named([]) == {}
 
 
-def test_values_and_parts_are_read_together(store: Store) -> None:
-    store.identifiers.put({ASHA: ("user_id", b"a"), MAIL: ("email", b"m")})
-    store.parts.write({ASHA: (1, b"part"), RAVI: (2, b"of nobody known")})
-    assert store.lookups.held([ASHA, MAIL, RAVI]) == {
-        ASHA: Held("user_id", b"a", b"part"), MAIL: Held("email", b"m", None),
-    }  # fmt: skip
-
-
 # --- ledger ---------------------------------------------------------------------------------------
 
 
