@@ -24,6 +24,9 @@ demo: $(READY) ## a real shop's events become people, profiles and recommendatio
 test: $(READY) lint ## lint, types, layers, and every test
 	$(RUN) -m pytest
 
+test-faults: $(READY) ## the faults in full, against real servers: an hour
+	$(RUN) -m pytest -m faults tests
+
 lint: $(READY) ## format, lint, types, layers, proto files
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -66,7 +69,19 @@ bench-quality: $(READY) ## recommendations on real data (needs ../shared/data)
 bench-people: $(READY) ## the right person: visits and people against the simulator's truth
 	$(RUN) -m tests.bench.people
 
+bench-distributed: $(READY) ## Kafka to current profiles on Cassandra: events per second and core, rows, bytes
+	$(RUN) -m tests.bench.distributed
+
+bench-freshness: $(READY) ## from Kafka until GetProfile and Recommend know, at half load
+	$(RUN) -m tests.bench.freshness
+
+bench-cluster-reads: $(READY) ## GetProfile and Recommend on Cassandra, one node and three
+	$(RUN) -m tests.bench.cluster_reads
+
+bench-failover: $(READY) ## how long nobody decides people when the one who does is killed
+	$(RUN) -m tests.bench.failover
+
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people clean
+.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people bench-distributed bench-freshness bench-cluster-reads bench-failover clean
