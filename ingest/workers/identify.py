@@ -111,6 +111,7 @@ class Identify:
             }
             nodes = sorted(believed)
             self._decide(
+                epoch,
                 self._store.evidence.links_of(nodes, LINKS_EACH),
                 self._store.evidence.must_links_of(nodes),
                 again=True,
@@ -121,11 +122,11 @@ class Identify:
 
     def process(self, messages: Sequence[Message]) -> None:
         """Decide what new links change, announce it, write people, and publish. Superseded if fenced."""
-        if self._epoch is None or self._store.leases.epoch(LEASE) != self._epoch:
-            self._stand_by()
+        epoch = self._epoch
+        if epoch is None:
             raise Superseded
         if not self._sound:
-            self._recover(self._epoch)
+            self._recover(epoch)
         links: list[Link] = []
         must_links: list[MustLink] = []
         unreadable: list[tuple[Refused, Message]] = []
@@ -144,8 +145,8 @@ class Identify:
             end = self._again_below.get(each.partition, 0)
             self._again_below[each.partition] = max(end, each.offset + 1)
         self._sound = False
-        if self._decide(links, must_links, again):
-            self._publish(self._epoch)
+        if self._decide(epoch, links, must_links, again):
+            self._publish(epoch)
         self._sound = True
         if unreadable:
             self._letters.put(unreadable)
@@ -154,6 +155,7 @@ class Identify:
 
     def _decide(
         self,
+        epoch: int,
         links: Sequence[Link],
         must_links: Sequence[MustLink],
         again: bool,
@@ -169,6 +171,10 @@ class Identify:
         def announce(change: Change) -> None:
             changes[:] = changes_of(_as_believed(change, believed or {}), time_ms)
             self._store.changes.announce(changes)
+            # Whoever takes over from here on knows of these changes; whoever did before has fenced them.
+            if self._store.leases.epoch(LEASE) != epoch:
+                self._stand_by()
+                raise Superseded
 
         change = identify(
             self._store, links, must_links, self._rules, again=again, announce=announce

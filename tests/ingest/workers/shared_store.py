@@ -195,7 +195,7 @@ class _People(_Part):
     ) -> None:
         cluster_of = {node: cluster for cluster in clusters for node in cluster.members}
         stamp = self.view.next_stamp()
-        for node in resolved:
+        for node in sorted(resolved):
             self.point("person")
             mine = tuple(each for each in refusals if node in (each.a, each.b))
             held = self.held.people.get(node)
@@ -242,8 +242,8 @@ class _Changes(_Part):
     """One cell that is replaced, by the stamp of whoever writes it."""
 
     def announce(self, changes: Sequence[PersonChange]) -> None:
-        if changes:
-            self._replace({each.id: each for each in (*self.held.announced[1], *changes)})
+        # Nothing is announced, too: the cell then has the stamp of whoever did.
+        self._replace({each.id: each for each in (*self.held.announced[1], *changes)})
 
     def announced(self, limit: int) -> list[PersonChange]:
         self.point("read changes")

@@ -54,7 +54,7 @@ class Process:
         store, batch = self.view.store, dice.choice([1, 3, 10, 50])
         if self.stage == "record":
             return record_worker(
-                log, store, KEYS, Rules(), Sources({"web": Source(name="web")}), SETTINGS,
+                log, store, KEYS, Rules(), Sources({"web": world.source}), SETTINGS,
                 lambda: NOON, batch_messages=batch,
             )  # fmt: skip
         if self.stage == "fold":
@@ -103,10 +103,13 @@ class _Log:
 class World:
     """Everything that is shared, and the dice."""
 
-    def __init__(self, seed: int, *, trouble: float = 1.0, partitions: int = 3) -> None:
+    def __init__(
+        self, seed: int, *, trouble: float = 1.0, partitions: int = 3, trusted: bool = False
+    ) -> None:
         self.dice = random.Random(seed)
         self.durable = Durable()
         self.trouble = trouble
+        self.source = Source(name="web", trusted=trusted)
         self.acting: list[Process] = []
         self.processes: list[Process] = []
         self.seen: dict[str, int] = {}
@@ -122,13 +125,13 @@ class World:
 
     def point(self, process: Process, name: str) -> None:
         """A process is about to write or read: it may end here, fail, or others go on meanwhile."""
-        if self.dice.random() < 0.012 * self.trouble:
+        if self.dice.random() < 0.03 * self.trouble:
             self.count("killed")
             raise Killed
-        if self.dice.random() < 0.01 * self.trouble:
+        if self.dice.random() < 0.03 * self.trouble:
             self.count("store failed")
             raise StoreUnavailable("the dice say so")
-        if self.dice.random() < 0.04 * self.trouble and len(self.acting) < DEPTH_MAX:
+        if self.dice.random() < 0.08 * self.trouble and len(self.acting) < DEPTH_MAX:
             if self.dice.random() < 0.3:
                 self.count("evicted in a batch")
                 for consumer in process.consumers:
@@ -155,7 +158,7 @@ class World:
     def upheaval(self) -> None:
         """Processes come and go, groups share anew or read again from the start."""
         dice = self.dice
-        if dice.random() < 0.15 * self.trouble:
+        if dice.random() < 0.35 * self.trouble:
             self.start(dice.choice(STAGES))
         if dice.random() < 0.05 * self.trouble:
             self.count("rebalanced")
@@ -243,4 +246,3 @@ class World:
         found = workspace.everything()
         workspace.close()
         return found
-

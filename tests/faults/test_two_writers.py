@@ -1,0 +1,119 @@
+"""Two identity writers at once: what a former one still writes changes nothing."""
+
+import random
+import time
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import Make
+from tests.faults.embedded import Expected
+from tests.faults.log import until
+from tests.faults.servers import rows_written
+from tests.faults.workers import Worker
+from tests.faults.world import World
+from tests.servers import Cassandra
+
+LEASE = "identity"
+WRITTEN_BY_IDENTIFY = ("nodes", "links", "must_links", "conflicts", "changes", "changes_announced")
+LATE_S = 3.0
+"""How long a writer that goes on has for what it still means to write."""
+
+
+def writer_of(world: World) -> Worker | None:
+    """The worker that holds the lease of identity."""
+    facts, _ = world.cassandra.keyspaces(1)
+    rows = world.store.connection.execute_serial(
+        f"SELECT holder FROM {facts}.leases WHERE name = ?", (LEASE,)
+    )
+    pid = int(str(rows[0][0]).rpartition(":")[2]) if rows else 0
+    return next((each for each in world.of("identify") if each.pid == pid), None)
+
+
+def decided(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything that identify wrote, with the timestamps it wrote it at."""
+    facts, derived = world.cassandra.keyspaces(1)
+    connection = world.store.connection
+    found = {}
+    for table, cql in {
+        "nodes": f"SELECT node, state, writetime(state) FROM {derived}.nodes",
+        "conflicts": f"SELECT bucket, since_ms, a, b FROM {derived}.conflicts",
+        "links": f"SELECT node, other, link, writetime(link) FROM {facts}.links",
+        "must_links": f"SELECT node, other, link, writetime(link) FROM {facts}.must_links",
+        "announced": f"SELECT key, changes, writetime(changes) FROM {facts}.changes_announced",
+    }.items():
+        found[table] = sorted(connection.execute(cql), key=repr)
+    return found
+
+
+def pause_in_mid_batch(world: World, dice: random.Random) -> Worker:
+    """Stop the writer while it decides; it holds its lease, and does not know that time passes."""
+    before = world.done("identify")
+    until(lambda: world.done("identify") > before, "identify commits a batch")
+    writer = until(lambda: writer_of(world), "somebody holds the lease")
+    time.sleep(dice.random() * 0.05)
+    writer.pause()
+    assert isinstance(writer, Worker)
+    return writer
+
+
+def run_zombies(world: World, cassandra: Cassandra, zombies: int, seed: int) -> int:
+    """Pause one writer after another in mid-batch, let the last one finish, and wake the others.
+
+    How many rows they wrote then; none of them may change anything.
+    """
+    dice = random.Random(seed)
+    paused = []
+    for _ in range(zombies):
+        epoch = world.store.leases.epoch(LEASE)
+        paused.append(pause_in_mid_batch(world, dice))
+        until(lambda: world.store.leases.epoch(LEASE) > epoch, "a stand-by takes over")  # noqa: B023
+    world.finish("identify")
+    keyspaces = world.cassandra.keyspaces(1)
+    right = decided(world)
+    before = rows_written(cassandra, keyspaces)
+    for zombie in paused:
+        zombie.resume()
+    time.sleep(LATE_S)
+    late = rows_written(cassandra, keyspaces)
+    assert decided(world) == right, "a zombie changed what its successor had decided"
+    return sum(late.get(table, 0) - before.get(table, 0) for table in WRITTEN_BY_IDENTIFY)
+
+
+def test_a_writer_that_was_paused_and_goes_on_changes_nothing(
+    make_world: Make, small: Expected, cassandra: Cassandra
+) -> None:
+    world = make_world()
+    prepare_links(world, small, batch=1)
+    late = run_zombies(world, cassandra, zombies=1, seed=3)
+    assert late, "the zombie had nothing left to write: this proves nothing"
+    finish(world, small)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(8))
+def test_several_zombies_at_once_change_nothing(
+    make_world: Make, large: Expected, cassandra: Cassandra, seed: int
+) -> None:
+    world = make_world()
+    prepare_links(world, large, batch=2)
+    late = run_zombies(world, cassandra, zombies=3, seed=seed)
+    print(f"{late} rows written by zombies")
+    assert late
+    finish(world, large)
+
+
+def prepare_links(world: World, expected: Expected, batch: int) -> None:
+    """A backlog of links, and workers to decide them: one, and others that stand by."""
+    (record,) = world.start("record", batch=50)
+    world.send(expected.stream.messages)
+    world.finish("record")
+    world.stop(record)
+    world.start("identify", "identify", "identify", "identify", batch=batch)
+
+
+def finish(world: World, expected: Expected) -> None:
+    """Fold what is left, and compare."""
+    world.start("record", "fold")
+    world.settle()
+    world.compare(expected)
