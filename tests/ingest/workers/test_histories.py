@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import ingest.identify
 import ingest.workers.fold
 import ingest.workers.identify
 from ingest.remembering import Memory
@@ -107,7 +108,7 @@ def test_no_history_changes_who_is_who_or_what_they_did(
 
 
 def _never_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = ingest.workers.identify.identify
+    real = ingest.identify.identify
     monkeypatch.setattr(
         ingest.workers.identify,
         "identify",
