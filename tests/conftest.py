@@ -48,3 +48,14 @@ def topic_prefix(request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     if "kafka" in request.fixturenames:
         delete_topics(request.getfixturevalue("kafka"), name)
+
+
+QUICK_FAULTS = ("test_cut_off.py",)
+"""Faults that take seconds; the others take a minute or many each and are `make test-faults`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of `tests/faults` that `make test` leaves out."""
+    for item in items:
+        if item.path.parent.name == "faults" and item.path.name not in QUICK_FAULTS:
+            item.add_marker(pytest.mark.faults)

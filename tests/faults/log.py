@@ -17,6 +17,12 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 TIMEOUT_S = 30.0
+_NOTHING_KNOWN = (
+    KafkaError.GROUP_ID_NOT_FOUND,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 Offsets = dict[tuple[str, int], int]
 
 
@@ -69,7 +75,8 @@ class Log:
         try:
             told = future.result(TIMEOUT_S).topic_partitions
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            # A broker that has just started loads its groups first: nothing is known to be done.
+            if error.args[0].code() in _NOTHING_KNOWN:
                 return {}
             raise
         return {(p.topic, p.partition): p.offset for p in told if p.offset >= 0}
@@ -86,11 +93,7 @@ class Log:
         try:
             told = future.result(TIMEOUT_S).members
         except KafkaException as error:
-            # A broker that has just started loads its groups first.
-            if error.args[0].code() in (
-                KafkaError.GROUP_ID_NOT_FOUND,
-                KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-            ):
+            if error.args[0].code() in _NOTHING_KNOWN:
                 return {}
             raise
         return {
