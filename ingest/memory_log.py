@@ -105,6 +105,11 @@ class MemoryLog:
 
     # --- what simulations do to it --------------------------------------------------------------
 
+    def make(self, topic: str, partitions: int) -> None:
+        """Make a topic, or make it anew."""
+        self._made += 1
+        self._topics[topic] = [_Stored() for _ in range(partitions)]
+
     def append(
         self, topic: str, value: bytes, key: bytes = b"", headers: Mapping[str, bytes] | None = None
     ) -> Message:

@@ -1,19 +1,18 @@
 """`ingest.log.Log` on Kafka."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    KafkaError,
+    Consumer,
     KafkaException,
     TopicCollection,
     TopicPartition,
 )
 from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
-from ingest.kafka.client import Admin, explained
+from ingest.kafka.client import Admin, Troubles, client_config, explained
 from ingest.kafka.consumer import KafkaConsumer
 from ingest.kafka.offsets import copy_offsets
 from ingest.kafka.producer import KafkaProducer
@@ -26,6 +25,7 @@ class KafkaLog:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
+        self._askers: dict[str, Consumer] = {}
 
     @cached_property
     def _admin(self) -> Admin:
@@ -45,10 +45,10 @@ class KafkaLog:
 
     def lag(self, group: str, topics: Sequence[str]) -> int:
         """How many messages of topics a group has not committed yet."""
-        committed = self._committed(group)
         ends: dict[Partition, int] = {}
         for topic in topics:
             ends |= self.ends(topic)
+        committed = self._committed(group, ends)
         unknown = [each for each in ends if each not in committed]
         starts = self._offsets(unknown, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         return sum(max(0, end - (committed | starts)[each]) for each, end in ends.items())
@@ -76,20 +76,25 @@ class KafkaLog:
         return copy_offsets(self.settings, self._admin.client, source, group, topics)
 
     def close(self) -> None:
-        """Nothing: librdkafka lets go of the administrator with its last reference."""
+        """Let go of connections; librdkafka lets go of the administrator with its last reference."""
+        while self._askers:
+            self._askers.popitem()[1].close()
 
-    def _committed(self, group: str) -> dict[Partition, int]:
-        request = [ConsumerGroupTopicPartitions(group)]
-        asked = self._admin.client.list_consumer_group_offsets(
-            request, request_timeout=self._admin.timeout_s
-        )
+    def _committed(self, group: str, places: Iterable[Partition]) -> dict[Partition, int]:
+        # Not by the administrator: librdkafka was seen to crash when a broker still loads its groups. This
+        # one never joins, and asks again by itself.
+        if group not in self._askers:
+            config = client_config(self.settings, Troubles(self.settings))
+            self._askers[group] = Consumer(
+                config | {"group.id": group, "enable.auto.commit": False}
+            )
         try:
-            told = asked[group].result(self._admin.timeout_s)
+            told = self._askers[group].committed(
+                [TopicPartition(*each) for each in places], timeout=self._admin.timeout_s
+            )
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return {}
             raise explained(error, self.settings, group) from error
-        return {(p.topic, p.partition): p.offset for p in told.topic_partitions if p.offset >= 0}
+        return {(p.topic, p.partition): p.offset for p in told if p.offset >= 0}
 
     def _offsets(self, places: Sequence[Partition], which: OffsetSpec) -> dict[Partition, int]:
         if not places:

@@ -90,7 +90,7 @@ class Worker:
         self._chance = chance
         self._clock = clock
         self._stopping = threading.Event()
-        self._running = False
+        self._running = self._ended = False
         self._joined = False
         self._trouble = ""
         self._failures = 0
@@ -106,7 +106,7 @@ class Worker:
     @property
     def healthy(self) -> bool:
         """Whether its loop comes round; what the store and the log do does not matter."""
-        return self._running and self._clock() - self._heard < SILENT_S_MAX
+        return not self._ended and self._clock() - self._heard < SILENT_S_MAX
 
     @property
     def trouble(self) -> str:
@@ -120,7 +120,7 @@ class Worker:
             while not self._stopping.is_set():
                 self.step()
         finally:
-            self._running = False
+            self._running, self._ended = False, True
             self._consumer.close()
             self.stage.close()
 

@@ -1,142 +1,218 @@
-"""From Kafka until GetProfile and Recommend know, at half of the load that the workers bear.
+"""From Kafka until GetProfile and Recommend know, at half of what the workers bear. `make bench-freshness`.
 
-`make bench-freshness`. First a burst tells how many events a second the workers take here, servers and clients
-sharing the cores; then half as many are produced, and every so often an event of somebody new is sent among
-them and asked for until it is there. Latencies therefore include the asking, some milliseconds.
+First the workers are given more than they can do: that is the load. Then half of it is produced, steadily,
+and beside it probes: a new user views a product, or logs in with an e-mail. A probe is asked for over gRPC
+until the answer knows it, at most every few milliseconds; that waiting is part of the figure, and so are the
+service, the servers and the load generator on the same cores.
 """
 
 import argparse
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import grpc
 import msgspec
 
-from service.pb.onefold.v1 import common_pb2
+from service.pb.onefold.v1 import common_pb2, profile_service_pb2
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
-from service.pb.onefold.v1.profile_service_pb2 import GetProfileRequest
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.pb.onefold.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
-from simulator.shop import Shop, people_for
+from simulator.pharmacy import pharmacy
+from simulator.shop import Shop
+from tests.bench.distributed import streams
 from tests.bench.report import goal, machine
 from tests.bench.served import serving
 from tests.bench.servers import servers
-from tests.faults.log import Sender
-from tests.faults.stream import WEB, in_order
+from tests.faults.embedded import Embedded
+from tests.faults.log import Background, Sender
+from tests.faults.recommending import catalog_of, train_models
+from tests.faults.stream import WEB, Message, in_order
 from tests.faults.workers import STAGES
+from tests.faults.world import World
 
-PROBE_EVERY_S: Final = 0.2
-ASK_EVERY_S: Final = 0.01
-GIVE_UP_S: Final = 30.0
-GOAL_S: Final = 1.0
-
-Visible = Callable[[str], bool]
-
-
-def probe(sender: Sender, topic: str, name: str, visible: Visible) -> float:
-    """Seconds from producing one event of a new user until it is visible."""
-    now_ms = time.time_ns() // 1_000_000
-    event = {
-        "type": "track", "event": "Product Viewed", "messageId": name, "userId": name,
-        "originalTimestamp": now_ms, "receivedAt": now_ms, "properties": {"product_id": "P1000"},
-    }  # fmt: skip
-    began = time.perf_counter()
-    sender.now(topic, name.encode(), msgspec.json.encode(event))
-    sender.flush()
-    while not visible(name):
-        if time.perf_counter() - began > GIVE_UP_S:
-            raise AssertionError(f"an event was not visible after {GIVE_UP_S:.0f} s")
-        time.sleep(ASK_EVERY_S)
-    return time.perf_counter() - began
+FRESH_S: Final = 1.0
+PAUSE_S: Final = 0.004
+"""Between two looks at one probe."""
+GIVE_UP_S: Final = 60.0
+BETWEEN_S: Final = 0.15
+"""Between two probes of one thread, so that they are no load of their own."""
+PROBERS: Final = 2
 
 
-def lookup(user: str) -> common_pb2.Lookup:
-    """Somebody by user id."""
-    return common_pb2.Lookup(identifiers=[common_pb2.Identifier(type="user_id", value=user)])
+class Seen(msgspec.Struct, frozen=True):
+    """How long each kind of answer took to know."""
+
+    profile_s: list[float]
+    recommended_s: list[float]
+    joined_s: list[float]
 
 
-def in_profile(stub: ProfileServiceStub) -> Visible:
-    """Whether GetProfile knows the user's event."""
+class Prober:
+    """Sends probes and asks for them."""
 
-    def visible(user: str) -> bool:
-        try:
-            reply = stub.GetProfile(GetProfileRequest(lookup=lookup(user)))
-        except grpc.RpcError as error:
-            if error.code() is not grpc.StatusCode.NOT_FOUND:
-                raise
-            return False
-        return bool(reply.profile.event_count)
+    def __init__(self, world: World, address: str, name: str) -> None:
+        self._topic = world.inputs[WEB]
+        self._sender = Sender(world.kafka.brokers)
+        self._channel = grpc.insecure_channel(address)
+        self._profiles = ProfileServiceStub(self._channel)
+        self._recommendations = RecommendationServiceStub(self._channel)
+        self._name = name
+        self._items = [item.id for item in pharmacy() if item.in_stock]
+        self.seen = Seen([], [], [])
 
-    return visible
+    def run(self, stop: threading.Event) -> None:
+        """Probe after probe until told to stop."""
+        number = 0
+        while not stop.wait(BETWEEN_S):
+            user, item = f"{self._name}-{number}", self._items[number % len(self._items)]
+            self._view(user, item)
+            self._log_in(user)
+            number += 1
+        self._channel.close()
 
+    def _view(self, user: str, item: str) -> None:
+        """A new user views an item."""
+        properties = {"product_id": item}
+        began = self._send(user, type="track", event="Product Viewed", properties=properties)
+        self.seen.profile_s.append(self._wait(began, lambda: self._viewed(user)))
+        self.seen.recommended_s.append(self._wait(began, lambda: item in self._recent(user)))
 
-def in_recommendations(stub: RecommendationServiceStub) -> Visible:
-    """Whether Recommend counted the user's event."""
-
-    def visible(user: str) -> bool:
-        asked = pb.RecommendRequest(
-            lookup=lookup(user), surface=pb.SURFACE_RECENTLY_VIEWED, limit=5
+    def _log_in(self, user: str) -> None:
+        """The user says their e-mail: from then on it finds them."""
+        mail = f"{user}@probe.in"
+        began = self._send(user, type="identify", context={"traits": {"email": mail}})
+        self.seen.joined_s.append(
+            self._wait(
+                began, lambda: self._profile_id("email", mail) == self._profile_id("user_id", user)
+            )
         )
-        return bool(stub.Recommend(asked).HasField("newest_event_time"))
 
-    return visible
+    def _send(self, user: str, **event: Any) -> float:
+        said = {"messageId": f"{user}-{event['type']}", "userId": user, "channel": "web", **event}
+        began = time.perf_counter()
+        self._sender.now(self._topic, user.encode(), msgspec.json.encode(said))
+        self._sender.flush()
+        return began
+
+    def _wait(self, began: float, known: Callable[[], bool]) -> float:
+        while not known():
+            assert time.perf_counter() - began < GIVE_UP_S, "a probe is never known"
+            time.sleep(PAUSE_S)
+        return time.perf_counter() - began
+
+    def _profile(self, kind: str, value: str) -> Any:
+        request = profile_service_pb2.GetProfileRequest(lookup=_lookup(kind, value))
+        try:
+            return self._profiles.GetProfile(request, timeout=10).profile
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+
+    def _viewed(self, user: str) -> bool:
+        profile = self._profile("user_id", user)
+        return profile is not None and bool(profile.interactions)
+
+    def _profile_id(self, kind: str, value: str) -> str:
+        profile = self._profile(kind, value)
+        return f"no {kind}" if profile is None else str(profile.profile_id)
+
+    def _recent(self, user: str) -> set[str]:
+        reply = self._recommendations.Recommend(
+            pb.RecommendRequest(
+                lookup=_lookup("user_id", user), surface=pb.SURFACE_RECENTLY_VIEWED, limit=10
+            ),
+            timeout=10,
+        )
+        return {item.item_id for item in reply.items}
+
+
+def _lookup(kind: str, value: str) -> common_pb2.Lookup:
+    return common_pb2.Lookup(identifiers=[common_pb2.Identifier(type=kind, value=value)])
+
+
+def most_events_s(world: World, messages: Sequence[Message]) -> float:
+    """Events a second that the workers take, given as many as they like."""
+    began = time.monotonic()
+    world.send(messages)
+    world.settle(600)
+    return len(messages) / (time.monotonic() - began)
+
+
+def probe(world: World, address: str, messages: Sequence[Message], rate: float) -> Seen:
+    """Produce at `rate` and probe until all is sent; the lag must not have grown."""
+    stop = threading.Event()
+    probers = [Prober(world, address, f"probe{number}") for number in range(PROBERS)]
+    probing = [Background(lambda each=each: each.run(stop)) for each in probers]  # type: ignore[misc]
+    world.send(messages, rate=rate)
+    lag = world.lag("record") + world.lag("fold")
+    stop.set()
+    for each in probing:
+        each.wait()
+    print(f"lag of record and fold at the end: {lag:,} messages, {lag / rate:.1f} s of the load")
+    return Seen(
+        *(
+            sorted(took for each in probers for took in getattr(each.seen, field))
+            for field in Seen.__struct_fields__
+        )
+    )
+
+
+def prepare_models(world: World, folder: Path) -> None:
+    """Models and a catalogue, so that Recommend has something to say."""
+    shop = Shop(seed=3, people=100, days=20)
+    embedded = Embedded(folder, in_order(shop).messages)
+    train_models(embedded.store, embedded.rules, world.folder / "data" / "models")
+    embedded.close()
+    world.store.catalog.upsert(catalog_of(shop.catalog))
 
 
 def main() -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--burst", type=int, default=15_000)
-    parser.add_argument("--seconds", type=float, default=40)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.freshness")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--events", type=int, default=15_000, help="to find out the load (15000)")
     options = parser.parse_args()
-    print(machine("confluent-kafka", "cassandra-driver"), f"load {os.getloadavg()[0]:.1f}")
+    print(
+        machine("grpcio", "cassandra-driver", "confluent-kafka"), f"load {os.getloadavg()[0]:.1f}"
+    )
+    # Enough for either part; what is not needed is not sent.
+    messages = streams(options.events + round(options.seconds * 3_000))["busy hour"]
     with servers() as on, closing(on.world("fresh")) as world:
+        prepare_models(world, on.folder / "embedded")
         world.start(*STAGES)
         for stage in STAGES:
             world.joined(stage, 1)
-        stream = in_order(Shop(seed=14, people=people_for(4 * options.burst), days=30)).messages
-        world.send(stream[: options.burst])
-        world.settle(600)
-        began = time.monotonic()
-        world.send(stream[options.burst : 2 * options.burst])
-        world.settle(600)
-        rate = options.burst / (time.monotonic() - began) / 2
-        print(f"half load: {rate:,.0f} events/s, of one worker a stage")
-        with serving(world) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            ways = {
-                "GetProfile": in_profile(ProfileServiceStub(channel)),
-                "Recommend": in_recommendations(RecommendationServiceStub(channel)),
-            }
-            rest = stream[2 * options.burst :][: round(rate * options.seconds)]
-            busy = threading.Thread(target=world.send, args=(rest, rate))
-            busy.start()
-            took: dict[str, list[float]] = {way: [] for way in ways}
-            number = 0
-            # Connected before the first probe, as a gateway is.
-            sender = Sender(world.kafka.brokers)
-            probe(sender, world.inputs[WEB], "probe-first", ways["GetProfile"])
-            while busy.is_alive():
-                for way, visible in ways.items():
-                    name = f"probe-{way}-{number}"
-                    took[way].append(probe(sender, world.inputs[WEB], name, visible))
-                    time.sleep(PROBE_EVERY_S)
-                number += 1
-            busy.join()
-    print("\nvisible in   probes   p50 ms   p99 ms   max ms")
-    for way, found in took.items():
-        ordered = sorted(found)
-        p99 = ordered[int(len(ordered) * 0.99)]
-        print(
-            f"{way:11}  {len(found):6}  {ordered[len(found) // 2] * 1e3:7,.0f}  {p99 * 1e3:7,.0f}"
-            f"  {ordered[-1] * 1e3:7,.0f}"
-        )
+        with serving(world) as port:
+            world.send(messages[:2_000])
+            world.settle()
+            load = most_events_s(world, messages[2_000 : options.events])
+            rate = load / 2
+            print(f"one worker a stage takes {load:,.0f} events/s; produced: {rate:,.0f} events/s")
+            sent = messages[options.events : options.events + round(rate * options.seconds)]
+            seen = probe(world, f"127.0.0.1:{port}", sent, rate)
+    print(f"\n{'known to':28}{'probes':>8}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'most ms':>9}")
+    shown = {
+        "GetProfile, after a view": seen.profile_s,
+        "Recommend, after a view": seen.recommended_s,
+        "GetProfile, after a login": seen.joined_s,
+    }
+    for what, took in shown.items():
+        places = (at(took, 0.5), at(took, 0.9), at(took, 0.99), took[-1])
+        print(f"{what:28}{len(took):8}" + "".join(f"{each * 1e3:9,.0f}" for each in places))
     print()
-    for way, found in took.items():
-        p99 = sorted(found)[int(len(found) * 0.99)]
-        print(goal(f"seconds until {way} knows, p99", p99, "<=", GOAL_S))
+    for what, took in shown.items():
+        print(goal(f"p99 of {what}, s", at(took, 0.99), "<=", FRESH_S))
+
+
+def at(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share of `ordered` lies."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 if __name__ == "__main__":

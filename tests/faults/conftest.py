@@ -17,8 +17,8 @@ Make = Callable[..., World]
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Expected:
-    """Some 4,000 messages in disorder."""
-    stream = disordered(Shop(seed=21, people=80, days=14), 5, poison=False)
+    """Some 2,500 messages in disorder."""
+    stream = disordered(Shop(seed=21, people=60, days=10), 5, poison=False)
     return expect(stream, tmp_path_factory.mktemp("small"))
 
 

@@ -3,6 +3,8 @@
 Then somebody does it again. A fault that never caught a worker between the two proves nothing.
 """
 
+import random
+import time
 from collections.abc import Sequence
 
 from confluent_kafka import Message as KafkaMessage
@@ -11,11 +13,12 @@ from ingest.log import Message
 from ingest.messages import activity_in, position_of, statements_in
 from storage.cassandra.activity import MONTH_MS
 from tests.faults.log import Offsets
-from tests.faults.workers import STAGES
+from tests.faults.workers import STAGES, Worker
 from tests.faults.world import World
 
-LOOKED_AT_MAX = 2_000
+LOOKED_AT_MAX = 500
 """Messages behind a commit that are looked at: more than one batch."""
+TRIES_MAX = 100
 
 
 class Killer:
@@ -37,6 +40,18 @@ class Killer:
             self._sent_again, found = found, found - self._sent_again
         self.hits[stage] += found > 0
         return found
+
+    def kill_in_mid_batch(self, worker: Worker, dice: random.Random) -> None:
+        """Let a worker go on for random moments until it is stopped with something half done; kill it there."""
+        for _ in range(TRIES_MAX):
+            time.sleep(dice.random() * 0.1)
+            worker.pause()
+            found = half_done(self._world, worker.stage)
+            if found > (self._sent_again if worker.stage == "record" else 0):
+                self.kill(worker.stage)
+                return
+            worker.resume()
+        raise AssertionError(f"{worker.stage} is never in the middle of anything")
 
 
 def half_done(world: World, stage: str) -> int:

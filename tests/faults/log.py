@@ -70,15 +70,18 @@ class Log:
 
     def committed(self, group: str) -> Offsets:
         """The first message that a group has not said it is done with, where it said anything."""
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-        (future,) = asked.values()
+        places = [
+            TopicPartition(topic, number)
+            for topic, count in self.topics().items()
+            if not topic.startswith("__")
+            for number in range(count)
+        ]
+        # A consumer asks again while groups are loaded; librdkafka's administrator was seen to crash then.
+        asking = Consumer(self._quiet | {"group.id": group, "enable.auto.commit": False})
         try:
-            told = future.result(TIMEOUT_S).topic_partitions
-        except KafkaException as error:
-            # A broker that has just started loads its groups first: nothing is known to be done.
-            if error.args[0].code() in _NOTHING_KNOWN:
-                return {}
-            raise
+            told = asking.committed(places, timeout=TIMEOUT_S)
+        finally:
+            asking.close()
         return {(p.topic, p.partition): p.offset for p in told if p.offset >= 0}
 
     def lag(self, group: str, topics: Iterable[str]) -> int:

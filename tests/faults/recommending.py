@@ -1,6 +1,7 @@
 """What the service answers over two stores, with one set of models: it must be the same."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import grpc
@@ -40,24 +41,32 @@ class Said(NamedTuple):
 
 def compare_recommendations(world: World, expected: Expected) -> int:
     """Train on what one process knows, serve both stores with it; how many items were recommended."""
-    registry = Registry(expected.folder / "models")
     users = expected.stream.user_ids[:USERS_MAX]
-    catalog = catalog_of(expected.stream.shop.catalog)
     embedded = Embedded(expected.folder)
-    embedded.store.catalog.upsert(catalog)
-    world.store.catalog.upsert(catalog)
-    learned = interactions(embedded.store, embedded.rules)
-    assert learned.content_hash() == interactions(world.store, world.rules).content_hash()
-    manifest = train(
-        learned, registry, NOON, default=lambda: [grid[:1] for grid in zoo.default()], test_days=5
-    )
-    registry.promote(manifest.version, force="a test")
+    registry = train_models(embedded.store, embedded.rules, expected.folder / "models")
+    for store in (embedded.store, world.store):
+        store.catalog.upsert(catalog_of(expected.stream.shop.catalog))
     mine = replies(embedded.store, embedded.keys, embedded.rules, embedded.reader, registry, users)
-    embedded.close()
     others = replies(world.store, world.keys, world.rules, world.reader, registry, users)
+    assert (
+        interactions(embedded.store, embedded.rules).content_hash()
+        == interactions(world.store, world.rules).content_hash()
+    ), "the next training would learn something else"
+    embedded.close()
     for user, one, other in zip(users, mine, others, strict=True):
         assert one == other, f"{user}: {one} and {other}"
     return sum(len(reply.items) for some in mine for reply in some.recommended)
+
+
+def train_models(store: Store, rules: Rules, folder: Path) -> Registry:
+    """A registry whose champion learned from `store`: one setting of each model."""
+    registry = Registry(folder)
+    manifest = train(
+        interactions(store, rules), registry, NOON,
+        default=lambda: [grid[:1] for grid in zoo.default()], test_days=5,
+    )  # fmt: skip
+    registry.promote(manifest.version, force="a test")
+    return registry
 
 
 def replies(

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from deploy.servers.cluster import KafkaBroker
 from tests.faults.conftest import Make
 from tests.faults.embedded import Expected
 from tests.faults.log import Background
@@ -14,11 +15,8 @@ from tests.servers import Kafka
 AWAY_S = 3.0
 
 
-def restart(kafka: Kafka, *, kill: bool) -> None:
-    """Kill or stop the broker, and start it again on its data after a while."""
-    broker = kafka.broker
-    if broker is None:
-        pytest.skip("the broker is not ours to kill")
+def restart(broker: KafkaBroker, *, kill: bool) -> None:
+    """Kill or pause the broker, and bring it back on its data after a while."""
     if kill:
         broker.kill()
     else:
@@ -32,6 +30,9 @@ def restart(kafka: Kafka, *, kill: bool) -> None:
 
 def under_load(world: World, expected: Expected, kafka: Kafka, faults: int) -> None:
     """Restart the broker again and again while messages come and are worked on."""
+    broker = kafka.broker
+    if broker is None:
+        pytest.skip("the broker is not ours to kill")
     messages = expected.stream.messages
     world.start(*STAGES, *STAGES)
     world.joined("record", 2)
@@ -40,7 +41,7 @@ def under_load(world: World, expected: Expected, kafka: Kafka, faults: int) -> N
         time.sleep(4)
         world.check()
         assert sending.running, "the stream was too short"
-        restart(kafka, kill=number % 2 == 0)
+        restart(broker, kill=number % 2 == 0)
     sending.wait()
     world.settle()
     told = "".join(worker.output.read_text() for worker in world.workers)

@@ -8,33 +8,33 @@ import pytest
 from tests.faults.conftest import Make
 from tests.faults.embedded import Expected
 from tests.faults.hits import Killer
-from tests.faults.log import until
+from tests.faults.log import Background, until
 from tests.faults.workers import STAGES
 
-QUICK_KILLS = 2
-BATCH = {"record": 40, "fold": 40, "identify": 1}
-"""Small, so that each stage is often in the middle of one, and the next one has a backlog."""
+ROUNDS = 2
+QUICK_S = 25
+"""How long the quick test's stream takes: so long there is something to die in."""
+BATCH = 20
+"""Small, so that each stage is often in the middle of one."""
 KILLS = 50
 
 
 def test_whoever_follows_a_killed_worker_counts_everything_once(
     make_world: Make, small: Expected
 ) -> None:
-    world = make_world()
+    world = make_world(worker={"batch_events": BATCH})
     dice, killer = random.Random(1), Killer(world)
-    world.send(small.stream.messages)
-    # Stage by stage, so that each has a backlog to be killed in.
-    for stage in STAGES:
-        for _ in range(QUICK_KILLS):
-            before = world.done(stage)
-            world.start(stage, batch=BATCH[stage])
-            until(lambda: world.done(stage) > before, f"{stage} commits a batch")  # noqa: B023
-            time.sleep(dice.random() * 0.1)
-            killer.kill(stage)
-            assert world.lag(stage), f"the backlog of {stage} was too short for the kills"
-        assert killer.hits[stage], f"no kill fell into a batch of {stage}: this proves nothing"
-        world.start(stage, batch=50)
-        world.finish(stage)
+    messages = small.stream.messages
+    sending = Background(lambda: world.send(messages, rate=len(messages) / QUICK_S))
+    for _ in range(ROUNDS):
+        before = {stage: world.done(stage) for stage in STAGES}
+        for worker in reversed(world.start(*STAGES)):
+            stage = worker.stage
+            until(lambda: world.done(stage) > before[stage], f"{stage} commits a batch")  # noqa: B023
+            killer.kill_in_mid_batch(worker, dice)
+    assert killer.hits == dict.fromkeys(STAGES, ROUNDS)
+    world.start(*STAGES, batch=500)
+    sending.wait()
     world.settle()
     world.compare(small)
 

@@ -19,6 +19,7 @@ def replay(world: World, *stages: str) -> dict[str, int]:
     return again
 
 
+@pytest.mark.faults
 def test_topics_read_again_from_the_start_change_nothing(world: World, small: Expected) -> None:
     messages = small.stream.messages
     world.start(*STAGES)

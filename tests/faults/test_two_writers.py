@@ -47,14 +47,25 @@ def decided(world: World) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def pause_in_mid_batch(world: World, dice: random.Random) -> Worker:
-    """Stop the writer while it decides; it holds its lease, and does not know that time passes."""
+    """Stop the writer between what it announced and what it wrote; it does not know that time passes."""
     before = world.done("identify")
     until(lambda: world.done("identify") > before, "identify commits a batch")
-    writer = until(lambda: writer_of(world), "somebody holds the lease")
-    time.sleep(dice.random() * 0.05)
-    writer.pause()
-    assert isinstance(writer, Worker)
-    return writer
+    writer: Worker = until(lambda: writer_of(world), "somebody holds the lease")
+    while world.lag("identify"):
+        time.sleep(dice.random() * 0.05)
+        writer.pause()
+        if means_to_write(world):
+            return writer
+        writer.resume()
+    raise AssertionError("the backlog was too short to catch the writer in it")
+
+
+def means_to_write(world: World) -> bool:
+    """Whether people were announced whom nobody has written yet."""
+    after = {cluster for change in world.store.changes.announced(100) for cluster in change.after}
+    nodes = {node for cluster in after for node in cluster.members}
+    stored = set(world.store.people.clusters_of(nodes).values()) if nodes else set()
+    return any(len(cluster.members) > 1 and cluster not in stored for cluster in after)
 
 
 def run_zombies(world: World, cassandra: Cassandra, zombies: int, seed: int) -> int:

@@ -2,6 +2,7 @@
 
 from storage.cassandra.schema import SCHEMA_VERSION
 from tests.faults.embedded import Expected
+from tests.faults.log import until
 from tests.faults.stream import Stream
 from tests.faults.workers import STAGES
 from tests.faults.world import World
@@ -21,34 +22,33 @@ def set_version(world: World, version: int) -> None:
     assert rows[0][0]
 
 
+def refusals(world: World) -> dict[str, str]:
+    """What each stage says when it is started; all of them end at once, with status 1."""
+    workers = world.start(*STAGES)
+    for worker in workers:
+        until(lambda: not worker.running, f"{worker.stage} is refused")  # noqa: B023
+        assert worker.status == 1, worker.tail()
+    world.workers.clear()
+    return {worker.stage: worker.tail() for worker in workers}
+
+
 def test_another_schema_is_refused_by_everything_and_goes_on_when_it_fits_again(
     world: World, small: Expected
 ) -> None:
-    messages = small.stream.messages
-    world.start(*STAGES)
-    world.send(messages[:1000])
-    world.settle()
-    world.stop()
-    world.send(messages[1000:])
+    world.send(small.stream.messages)
     waiting = world.lag("record")
     for version, todo in (
         (SCHEMA_VERSION + 1, "run a newer Onefold"),
         (SCHEMA_VERSION - 1, "run `onefold migrate`"),
     ):
         set_version(world, version)
-        for stage in STAGES:
-            status, told = world.try_onefold("worker", stage, "--metrics-port", "0")
-            assert status == 1, told
-            assert f"schema version {version}" in told
-            assert todo in told
-        assert world.lag("record") == waiting, "a worker that was refused took messages"
-    status, told = world.try_onefold("verify")
-    assert status == 1, told
-    assert "run `onefold migrate`" in told
+        for stage, told in refusals(world).items():
+            assert f"schema version {version}" in told, stage
+            assert todo in told, stage
+    assert world.lag("record") == waiting > 0, "a worker that was refused took messages"
     set_version(world, SCHEMA_VERSION)
-    world.start(*STAGES)
-    world.settle()
-    world.compare(small)
+    world.start("record")
+    world.finish("record")
 
 
 def test_a_stream_knows_its_truth(small: Expected) -> None:
@@ -56,6 +56,6 @@ def test_a_stream_knows_its_truth(small: Expected) -> None:
     stream: Stream = small.stream
     assert len(stream.messages) > 1.2 * len(stream.message_ids)
     assert len({message.source for message in stream.messages}) == 2
-    assert len(small.picture.people) > 30
+    assert len(small.picture.people) > 20
     assert small.picture.refusals
     assert small.picture.must_links

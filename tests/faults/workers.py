@@ -42,6 +42,11 @@ class Worker:
         return self._child.poll() is None
 
     @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._child.poll()
+
+    @property
     def cpu_s(self) -> float:
         """CPU seconds of all its threads so far, in user and system mode."""
         times = psutil.Process(self.pid).cpu_times()

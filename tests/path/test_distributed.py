@@ -9,6 +9,7 @@ from simulator.shop import Shop, people_for
 from tests.faults.embedded import Expected, expect
 from tests.faults.recommending import compare_recommendations
 from tests.faults.stream import disordered
+from tests.faults.test_replay import replay
 from tests.faults.workers import STAGES
 from tests.faults.world import World
 from tests.servers import Cassandra, Kafka
@@ -45,6 +46,8 @@ def test_servers_give_what_one_process_gives(world: World, tmp_path: Path) -> No
     world.look()
     world.send(stream.messages[len(stream.messages) // 2 :])
     world.settle()
+    # And all of it again, from the start of the topics.
+    assert replay(world, "record") == {"record": len(stream.messages)}
     compare(world, expected)
 
 
