@@ -67,16 +67,17 @@ class Process:
     def _point(self, name: str) -> None:
         self.world.point(self, name)
 
-    def step(self) -> None:
-        """One batch, if it lives so long."""
+    def step(self) -> int:
+        """One batch, if it lives so long; how many messages are done with."""
         self.working = True
         self.world.acting.append(self)
         try:
-            self.worker.step()
+            return self.worker.step()
         except Killed:
             self.alive = False
             for consumer in self.consumers:
                 self.world.log.evict(consumer)
+            return 0
         finally:
             self.world.acting.pop()
             self.working = False
@@ -218,9 +219,13 @@ class World:
         self.processes = []
         for stage in STAGES:
             self.start(stage)
+        self.drain()
+
+    def drain(self) -> None:
+        """Everybody works until there is nothing left to do."""
         quiet = 0
         while quiet < 3:
-            worked = [process.worker.step() for process in self.processes]
+            worked = [process.step() for process in self.processes if process.alive]
             quiet = 0 if any(worked) else quiet + 1
 
     def followed(self) -> set[Cluster]:
