@@ -4,9 +4,9 @@ Properties: https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -65,7 +65,8 @@ class Troubles:
         self.fatal = self.fatal or error.fatal()
         known = self._error
         if known is None or _rank(error) <= _rank(known):
-            if known is None or known.code() != error.code():
+            follows = error.code() == KafkaError._ALL_BROKERS_DOWN
+            if not follows and (known is None or known.code() != error.code()):
                 _logger.warning("%s", explained(error, self._settings))
             self._error = error
 
@@ -83,6 +84,22 @@ class Troubles:
 
 def _rank(error: KafkaError) -> int:
     return _TELLING.index(error.code()) if error.code() in _TELLING else len(_TELLING)
+
+
+Client = TypeVar("Client")
+
+
+def made(
+    kind: Callable[[dict[str, Any]], Client], config: dict[str, Any], settings: KafkaSettings
+) -> Client:
+    """A client of librdkafka; LogRefused if it cannot be configured so."""
+    try:
+        return kind(config)
+    except KafkaException as error:
+        raise LogRefused(
+            f"kafka at {settings.brokers}: {error.args[0].str()}; check kafka.tls_ca and the other settings "
+            "of kafka"
+        ) from error
 
 
 def client_config(settings: KafkaSettings, troubles: Troubles) -> dict[str, Any]:
@@ -104,6 +121,8 @@ def client_config(settings: KafkaSettings, troubles: Troubles) -> dict[str, Any]
             "sasl.password": _password(settings),
         }
     if settings.tls_ca is not None and settings.security_protocol.endswith("ssl"):
+        if not Path(settings.tls_ca).is_file():  # librdkafka would not say which
+            raise LogRefused(f"kafka.tls_ca: {settings.tls_ca}: no such file")
         config["ssl.ca.location"] = settings.tls_ca
     return config
 
@@ -147,7 +166,7 @@ class Admin:
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
         self.troubles = Troubles(settings)
-        self.client = AdminClient(client_config(settings, self.troubles))
+        self.client = made(AdminClient, client_config(settings, self.troubles), settings)
         self.timeout_s = min(ANSWER_S_MAX, settings.timeout_s)
 
     def topics(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Final
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from ingest.kafka.client import ANSWER_S_MAX, Troubles, client_config, explained
+from ingest.kafka.client import ANSWER_S_MAX, Troubles, client_config, explained, made
 from ingest.kafka.settings import KafkaSettings
 from ingest.log import LogRefused, LogUnavailable, Lost, Membership, Message, Partition
 
@@ -75,7 +75,8 @@ class KafkaConsumer:
         self._looked_at = 0.0
 
     def _connected(self) -> ck.Consumer:
-        return ck.Consumer(
+        return made(
+            ck.Consumer,
             client_config(self._settings, self._troubles)
             | {
                 "group.id": self._group,
@@ -89,7 +90,8 @@ class KafkaConsumer:
                 "queued.max.messages.kbytes": PREFETCH_KB_MAX,
                 "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
                 "on_commit": self._committed,
-            }
+            },
+            self._settings,
         )
 
     def poll(self, limit: int, timeout_s: float) -> list[Message]:

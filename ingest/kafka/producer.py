@@ -8,7 +8,7 @@ from typing import Final
 import confluent_kafka as ck
 from confluent_kafka import KafkaError, KafkaException
 
-from ingest.kafka.client import Troubles, client_config, explained
+from ingest.kafka.client import Troubles, client_config, explained, made
 from ingest.kafka.settings import KafkaSettings
 from ingest.log import MESSAGE_BYTES_MAX, LogError, LogUnavailable, MessageTooLarge
 
@@ -20,6 +20,7 @@ QUEUE_KB_MAX: Final = 65_536
 OVERHEAD_BYTES: Final = 1 << 16
 """Of key, headers and framing, which count towards librdkafka's limit."""
 PURGE_S: Final = 1.0
+LOOK_S: Final = 2.0
 
 _logger = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class KafkaProducer:
         self._failed: dict[tuple[int, str], KafkaError] = {}
 
     def _connected(self) -> ck.Producer:
-        return ck.Producer(
+        return made(
+            ck.Producer,
             client_config(self._settings, self._troubles)
             | {
                 "enable.idempotence": True,
@@ -48,7 +50,8 @@ class KafkaProducer:
                 "queue.buffering.max.kbytes": QUEUE_KB_MAX,
                 "delivery.report.only.error": True,
                 "on_delivery": self._reported,
-            }
+            },
+            self._settings,
         )
 
     def send(
@@ -90,6 +93,7 @@ class KafkaProducer:
             return
         for (_, topic), error in failed.items():
             if error.code() == KafkaError._MSG_TIMED_OUT:
+                self._check_topic(topic)
                 raise self._reason(f"{topic}: no broker took the messages in time")
             raise explained(error, self._settings, topic, "write")
         raise self._reason("no broker took the messages in time")
@@ -102,6 +106,15 @@ class KafkaProducer:
     def _reported(self, error: KafkaError | None, message: ck.Message) -> None:
         if error is not None:
             self._failed.setdefault((error.code(), message.topic() or ""), error)
+
+    def _check_topic(self, topic: str) -> None:
+        # Messages for a topic that is not there wait until their time is over.
+        try:
+            found = self._client.list_topics(topic, timeout=LOOK_S).topics[topic]
+        except KafkaException:
+            return
+        if found.error is not None:
+            raise explained(found.error, self._settings, topic, "write")
 
     def _reason(self, what: str) -> LogError:
         why = self._troubles.error

@@ -15,7 +15,7 @@ from identity.event import Event, Source
 from ingest.deadletters import Refused
 from ingest.errors import SourceError
 from ingest.files import BATCH_EVENTS
-from ingest.kafka.client import Admin, Troubles, client_config, explained
+from ingest.kafka.client import Admin, Troubles, client_config, explained, made
 from ingest.kafka.consumer import FETCH_PAUSE_MS, PREFETCH_KB_MAX, message_of
 from ingest.kafka.settings import KafkaSettings
 from ingest.loading import Loaded
@@ -149,7 +149,8 @@ class _Reader:
         admin.check([url.topic])
         self._fingerprint = _fingerprint(admin, url.topic)
         self._troubles = Troubles(settings)
-        self._client = ck.Consumer(
+        self._client = made(
+            ck.Consumer,
             client_config(settings, self._troubles)
             | {
                 "group.id": settings.group("ingest"),  # wanted, but never joined
@@ -159,7 +160,8 @@ class _Reader:
                 "auto.offset.reset": "error",
                 "queued.max.messages.kbytes": PREFETCH_KB_MAX,
                 "fetch.queue.backoff.ms": FETCH_PAUSE_MS,
-            }
+            },
+            settings,
         )
         self._bytes = 0
         self._next: dict[Partition, int] = {}
