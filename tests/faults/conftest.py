@@ -23,6 +23,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Expected:
 
 
 @pytest.fixture(scope="session")
+def logins(tmp_path_factory: pytest.TempPathFactory) -> Expected:
+    """What says who is who, and nothing else: some 1,500 messages of 600 people."""
+    shop = Shop(seed=25, people=600, days=14)
+    stream = disordered(shop, 7, poison=False, types=("identify", "alias"))
+    return expect(stream, tmp_path_factory.mktemp("logins"))
+
+
+@pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     """Some 60,000 messages in disorder, for faults that take minutes."""
     stream = disordered(Shop(seed=22, people=650, days=30), 6, poison=False)

@@ -6,11 +6,12 @@ end's, which is.
 """
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from identity.event import TYPES
 from simulator.shop import Shop
 
 WEB, BACK_END = "web", "backend"
@@ -42,10 +43,12 @@ class Message(NamedTuple):
 class Stream:
     """Messages in the order they are sent, and the truth about them."""
 
-    def __init__(self, shop: Shop, messages: Sequence[Message]) -> None:
+    def __init__(
+        self, shop: Shop, messages: Sequence[Message], types: Collection[str] = TYPES
+    ) -> None:
         self.shop = shop
         self.messages = messages
-        self.message_ids = {event["messageId"] for event, _ in shop}
+        self.message_ids = {event["messageId"] for event, _ in shop if event["type"] in types}
         """Of everything that must be counted, each once."""
         self.refused = sum(message.value in _POISONOUS for message in messages)
 
@@ -75,15 +78,22 @@ def in_order(shop: Shop) -> Stream:
     return Stream(shop, [message_of(event) for event, _ in shop])
 
 
-def disordered(shop: Shop, seed: int, *, repeated: float = 0.3, poison: bool = True) -> Stream:
-    """The stream shuffled, with a share of it sent again, and with poison in it."""
+def disordered(
+    shop: Shop,
+    seed: int,
+    *,
+    repeated: float = 0.3,
+    poison: bool = True,
+    types: Collection[str] = TYPES,
+) -> Stream:
+    """The stream's messages of `types`, shuffled, with a share of it sent again, and with poison in it."""
     dice = random.Random(seed)
-    messages = [message_of(event) for event, _ in shop]
+    messages = [message_of(event) for event, _ in shop if event["type"] in types]
     messages += dice.sample(messages, round(len(messages) * repeated))
     if poison:
         messages += [Message(WEB, b"", value) for value, _ in POISON]
     dice.shuffle(messages)
-    return Stream(shop, messages)
+    return Stream(shop, messages, types)
 
 
 def message_of(event: dict[str, Any]) -> Message:

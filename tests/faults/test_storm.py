@@ -21,7 +21,8 @@ def storm(world: World, rounds: int, dice: random.Random, pause_s: float) -> dic
     owners: dict[tuple[str, int], str] = {}
     for _ in range(rounds):
         stage = dice.choice(STAGES[:2])
-        mine = world.of(stage)
+        # One that says nothing yet has not come as far as to hear that it should end.
+        mine = [worker for worker in world.of(stage) if worker.tail()]
         if len(mine) < 2 or (len(mine) < WORKERS_MAX and dice.random() < 0.5):
             world.start(stage)
         elif dice.random() < 0.5:

@@ -25,6 +25,7 @@ from storage.errors import StoreUnavailable
 from storage.keys import load_keys
 from storage.profiles import ProfileReader
 from tests.faults.embedded import Expected, keys_file
+from tests.faults.follower import heard
 from tests.faults.log import Log, Offsets, Sender, until
 from tests.faults.picture import (
     Picture,
@@ -295,6 +296,11 @@ class World:
         ]
         assert not lost, f"ids that were given resolve no more: {lost}"
         assert not self.store.changes.announced(1), "a change of people was never published"
+        people = {
+            (one.profile_id.hex(), frozenset(node.hex() for node in one.members))
+            for one in found.people
+        }
+        assert heard(self.log.read(self.kafka.topic("changes"))) == people, "followers were misled"
         self.verify(command=command)
 
     def verify(self, *, command: bool = False) -> None:
