@@ -1,19 +1,26 @@
 """What a decision changed about people, in words that others can follow (DESIGN §3.4)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from identity.incremental import Change
 from identity.nodes import Node
-from identity.resolve import Cluster
+from identity.resolve import Cluster, Refusal
+
+BECAUSE_MAX: Final = 10
+"""Causes that a change names."""
 
 
 class Kind(StrEnum):
     """What happened to people."""
 
+    CREATED = "created"
+    """Identifiers that were each alone became one person."""
     MERGED = "merged"
     """Two or more profiles became one."""
     SPLIT = "split"
@@ -22,30 +29,101 @@ class Kind(StrEnum):
     """The same people under another profile id, or with one identifier more that did nothing yet."""
     REGROUPED = "regrouped"
     """Members moved between profiles: neither side is the other's whole."""
+    CONFLICT = "conflict"
+    """Something that would join them was refused, by a rule; nobody changed."""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """News that may have changed people."""
+
+    id: str
+    """Of the event or of the operator's decision."""
+    time_ms: int
+    nodes: Collection[Node]
+    """Whom it names."""
 
 
 class PersonChange(msgspec.Struct, frozen=True, kw_only=True):
     """Profiles that ended or changed, and what their members belong to now."""
 
     id: str
-    """Made of what is before and after, so that deciding again gives it again."""
+    """Made of the time and of what is before and after, so that deciding again gives it again."""
     time_ms: int
     """When the evidence that decided it was received."""
     kind: Kind
     before: tuple[Cluster, ...]
     after: tuple[Cluster, ...]
+    because: tuple[str, ...] = ()
+    """The events and decisions that brought it about, earliest first; at most BECAUSE_MAX."""
+    refusal: Refusal | None = None
+    """Of a conflict: what was refused."""
 
 
-def changes_of(change: Change, time_ms: int) -> list[PersonChange]:
-    """Who changed, one entry for each group of people that nothing else ties together, in order of id."""
+class Published(msgspec.Struct, frozen=True):
+    """A change as those read it who follow the history."""
+
+    position: int
+    """Where it stands: grows with every change that is published."""
+    change: PersonChange
+
+
+def changes_of(
+    change: Change,
+    time_ms: int,
+    causes: Sequence[Cause] = (),
+    refused_before: Iterable[Refusal] = (),
+) -> list[PersonChange]:
+    """Who changed, one entry for each group of people that nothing else ties together, in order of id.
+
+    Then what was refused and had not been before, for its first time.
+    """
     before = {cluster for cluster in change.before if cluster.members & change.resolved}
     after = set(change.clusters)
     same = before & after
     groups = _groups([*(before - same), *(after - same)])
-    return sorted(
-        (_change(nodes, before - same, after - same, time_ms) for nodes in groups),
-        key=lambda each: each.id,
-    )
+    because = _Because(causes)
+    people = (_change(nodes, before - same, after - same, time_ms, because) for nodes in groups)
+    return [
+        *sorted(people, key=lambda each: each.id),
+        *_conflicts(change, time_ms, because, refused_before),
+    ]
+
+
+class _Because:
+    """Which news names whom."""
+
+    def __init__(self, causes: Iterable[Cause]) -> None:
+        self._naming: defaultdict[Node, list[Cause]] = defaultdict(list)
+        for cause in causes:
+            for node in cause.nodes:
+                self._naming[node].append(cause)
+
+    def of(self, nodes: Iterable[Node]) -> tuple[str, ...]:
+        """The earliest causes that name any of `nodes`."""
+        found = {(each.time_ms, each.id) for node in nodes for each in self._naming.get(node, ())}
+        return tuple(cause for _, cause in sorted(found)[:BECAUSE_MAX])
+
+
+def _conflicts(
+    change: Change, time_ms: int, because: _Because, refused_before: Iterable[Refusal]
+) -> list[PersonChange]:
+    known = {(each.a, each.b, each.rule) for each in refused_before}
+    new = [each for each in change.refusals if (each.a, each.b, each.rule) not in known]
+    cluster_of = {node: each for each in change.clusters for node in each.members} if new else {}
+    found = []
+    for refusal in new:
+        ends = {refusal.a, refusal.b}
+        sides = {cluster_of.get(node) or Cluster(node, frozenset({node})) for node in ends}
+        ordered = tuple(sorted(sides, key=lambda cluster: cluster.profile_id))
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(b"?%d|" % refusal.since_ms + refusal.a + refusal.b + refusal.rule.encode())
+        found.append(
+            PersonChange(
+                id=digest.hexdigest(), time_ms=time_ms, kind=Kind.CONFLICT, before=ordered,
+                after=ordered, because=because.of(ends), refusal=refusal,
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda each: each.id)
 
 
 def _groups(clusters: Sequence[Cluster]) -> list[frozenset[Node]]:
@@ -62,17 +140,23 @@ def _groups(clusters: Sequence[Cluster]) -> list[frozenset[Node]]:
 
 
 def _change(
-    nodes: frozenset[Node], before: set[Cluster], after: set[Cluster], time_ms: int
+    nodes: frozenset[Node],
+    before: set[Cluster],
+    after: set[Cluster],
+    time_ms: int,
+    because: _Because,
 ) -> PersonChange:
     was, now = _whole(nodes, before), _whole(nodes, after)
-    digest = hashlib.blake2b(digest_size=16)
+    # Who is merged, split and merged again changes twice in the same way.
+    digest = hashlib.blake2b(b"%d" % time_ms, digest_size=16)
     for side in (was, now):
         digest.update(b"|")
         for cluster in side:
             digest.update(cluster.profile_id + b"".join(sorted(cluster.members)) + b",")
     return PersonChange(
-        id=digest.hexdigest(), time_ms=time_ms, kind=_kind(was, now), before=was, after=now
-    )
+        id=digest.hexdigest(), time_ms=time_ms, kind=_kind(was, now), before=was, after=now,
+        because=because.of(nodes),
+    )  # fmt: skip
 
 
 def _whole(nodes: frozenset[Node], clusters: set[Cluster]) -> tuple[Cluster, ...]:
@@ -85,5 +169,8 @@ def _whole(nodes: frozenset[Node], clusters: set[Cluster]) -> tuple[Cluster, ...
 
 def _kind(before: Sequence[Cluster], after: Sequence[Cluster]) -> Kind:
     if len(after) == 1:
-        return Kind.MERGED if len(before) > 1 else Kind.RENAMED
+        if len(before) == 1:
+            return Kind.RENAMED
+        alone = all(len(cluster.members) == 1 for cluster in before)
+        return Kind.CREATED if alone else Kind.MERGED
     return Kind.SPLIT if len(before) == 1 else Kind.REGROUPED

@@ -61,13 +61,18 @@ class KeepApart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
-    """A linking model says that two identifiers are probably one person."""
+    """A linking model says that two identifiers are probably one person. Keyed by its pair, `a < b`."""
 
     a: Node
     b: Node
     probability: float
     first_ms: int
     first_event: str = ""
+    """The run of the model that said so."""
+
+    def merge(self, other: Self) -> Self:
+        """The more probable of the two, then the earlier."""
+        return min(self, other, key=lambda m: (-m.probability, m.first_ms, m.first_event))
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):

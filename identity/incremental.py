@@ -1,6 +1,6 @@
 """What new evidence changes: people just unite, or their component is resolved again (DESIGN §3.2)."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -34,19 +34,22 @@ class Known(Protocol):
         """Links that name any of `nodes`, refused ones too; `limit_each` of each node at least."""
 
     def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
-        """Must-links that name any of `nodes`."""
+        """Must-links that name any of `nodes`, those of operators' decisions too."""
 
-    def keep_apart(self) -> list[KeepApart]:
-        """Every decision that is not retracted."""
+    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
+        """Matches that name any of `nodes`."""
+
+    def keep_apart_of(self, nodes: Collection[Node]) -> list[KeepApart]:
+        """The decisions that keep any of `nodes` apart from others."""
+
+    def blocked(self) -> Collection[Node]:
+        """Nodes of blocked values: what names them joins nobody."""
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
         """The cluster of each node that is in one."""
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
         """Refused links, hubs and blocked values that name any of `nodes`."""
-
-
-MatchesOf = Callable[[Sequence[Node]], Sequence[Match]]
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -69,15 +72,13 @@ def decide(
     rules: Rules,
     *,
     touched: Iterable[Node] = (),
-    matches_of: MatchesOf | None = None,
-    blocked: Collection[Node] = frozenset(),
 ) -> Change:
     """What new or changed evidence changes. Equals `resolve` over everything, for those it touches.
 
     `touched` names what other news is about: both ends of new matches, of links that were erased and of
     must-links that were retracted, the members of decisions made or retracted, values blocked or no longer.
     """
-    reader = _Reader(known, rules, matches_of, blocked)
+    reader = _Reader(known, rules)
     sure, start = _unite(links, must_links, reader)
     start |= {node for node in touched if not names_device(node)}
     if not start:
@@ -107,32 +108,29 @@ def _both(one: Change, other: Change) -> Change:
 class _Reader:
     """What is known, as both ways of deciding read it."""
 
-    def __init__(
-        self,
-        known: Known,
-        rules: Rules,
-        matches_of: MatchesOf | None,
-        blocked: Collection[Node],
-    ) -> None:
+    def __init__(self, known: Known, rules: Rules) -> None:
         self.known = known
         self.rules = rules
-        self.blocked = blocked
-        self._matches_of = matches_of
+        self.blocked = frozenset(known.blocked())
 
     def pairs_of(self, nodes: Collection[Node]) -> tuple[list[Link], list[Match]]:
-        """All links and matches of nodes, or of a hub enough to tell that it is one."""
+        """All links, or of a hub enough to tell that it is one, and all matches of nodes."""
+        return self.links_of(nodes), self.known.matches_of(sorted(nodes))
+
+    def links_of(self, nodes: Collection[Node]) -> list[Link]:
+        """All links of nodes, or of a hub enough to tell that it is one."""
         by_limit: dict[int, list[Node]] = {}
         for node in sorted(nodes):
             by_limit.setdefault(fanout_max_of(node, self.rules), []).append(node)
         links: list[Link] = []
         for fanout_max, some in by_limit.items():
             links += self.known.links_of(some, fanout_max + 1)
-        return links, list(self._matches_of(sorted(nodes))) if self._matches_of else []
+        return links
 
-    def hubs_among(self, nodes: Collection[Node], pairs: Iterable[Link | Match]) -> set[Node]:
-        """Those of `nodes` that `pairs`, which hold all of theirs, show to be hubs."""
+    def hubs_among(self, nodes: Collection[Node], links: Iterable[Link]) -> set[Node]:
+        """Those of `nodes` that `links`, which hold all of theirs, show to be hubs."""
         others: dict[Node, set[Node]] = {node: set() for node in nodes if node not in self.blocked}
-        for link in pairs:
+        for link in links:
             if link.a in others:
                 others[link.a].add(link.b)
             if link.b in others:
@@ -170,15 +168,14 @@ def _unite(
         for node in (refusal.a, refusal.b)
     }
     refused.update(reader.blocked)
-    keep_apart = known.keep_apart()
+    keep_apart = known.keep_apart_of({node for side in sides for node in side.nodes})
     plain = [
         side
         for side in sides
         if refused.isdisjoint(side.nodes) and may_be_one(side.nodes, rules, keep_apart)
     ]
     unsure = {node for side in plain for node in side.ends}
-    some_links, some_matches = reader.pairs_of(unsure) if unsure else ([], [])
-    hubs = reader.hubs_among(unsure, [*some_links, *some_matches])
+    hubs = reader.hubs_among(unsure, reader.links_of(unsure)) if unsure else set()
     plain = [side for side in plain if hubs.isdisjoint(side.ends)]
     united = _named(plain, reader)
     again = set().union(*(side.nodes for side in sides)) - {
@@ -260,7 +257,7 @@ class _Component:
         while frontier:
             self.nodes |= frontier
             found = self._neighbours(frontier)
-            frontier = found - self.nodes - self._closed_hubs() - set(self._reader.blocked)
+            frontier = found - self.nodes - self._closed_hubs() - self._reader.blocked
         # A hub keeps its must-links, so one that has any is resolved too, but brings nobody else in.
         self.nodes -= self._closed_hubs()
 
@@ -270,7 +267,7 @@ class _Component:
             Evidence(
                 links=list(self._links.values()),
                 must_links=list(self._must_links.values()),
-                keep_apart=self._known.keep_apart(),
+                keep_apart=self._known.keep_apart_of(self.nodes),
                 matches=list(self._matches.values()),
                 blocked=self._reader.blocked,
             ),
@@ -292,8 +289,7 @@ class _Component:
         )
 
     def _new_hub(self, hub: Node) -> Refusal:
-        pairs: list[Link | Match] = [*self._links.values(), *self._matches.values()]
-        since_ms = max(link.first_ms for link in pairs if hub in (link.a, link.b))
+        since_ms = max(link.first_ms for link in self._links.values() if hub in (link.a, link.b))
         most = fanout_max_of(hub, self._reader.rules)
         return Refusal(hub, hub, HUB, f"linked to more than {most} others", since_ms)
 
@@ -313,7 +309,7 @@ class _Component:
         self._links |= {(link.a, link.b): link for link in links}
         self._matches |= {(match.a, match.b): match for match in matches}
         pairs: list[Link | Match] = [*links, *matches]
-        found |= self._find_hubs(people, pairs)
+        found |= self._find_hubs(people, links)
         for link in pairs:
             if link.a not in self.hubs and link.b not in self.hubs:
                 found |= {link.a, link.b}
@@ -333,9 +329,9 @@ class _Component:
             self._named_blocked |= blocked.intersection((link.a, link.b))
         return {end for each in self._known.refusals_of(nodes) for end in (each.a, each.b)}
 
-    def _find_hubs(self, frontier: set[Node], pairs: Sequence[Link | Match]) -> set[Node]:
+    def _find_hubs(self, frontier: set[Node], links: Sequence[Link]) -> set[Node]:
         """Note the hubs of `frontier`; the nodes that a new hub had held together or refused."""
-        hubs = self._reader.hubs_among(frontier, pairs)
+        hubs = self._reader.hubs_among(frontier, links)
         if not hubs:
             return set()
         self.hubs |= hubs

@@ -124,11 +124,11 @@ def resolve(evidence: Evidence, rules: Rules) -> Resolution:
 def find_hubs(evidence: Evidence, rules: Rules) -> frozenset[Node]:
     """Person identifiers that are linked to so many others that they join nobody.
 
-    Links to blocked values and to other hubs count too, so that a bounded number of rows tells.
+    Links to blocked values and to other hubs count too, so that a bounded number of rows tells. What a
+    model guesses makes nobody a hub.
     """
     others: defaultdict[Node, set[Node]] = defaultdict(set)
-    pairs: list[Link | Match] = [*evidence.links, *evidence.matches]
-    for link in pairs:
+    for link in evidence.links:
         others[link.a].add(link.b)
         others[link.b].add(link.a)
     hubs = {node for node, linked in others.items() if is_hub(node, len(linked), rules)}

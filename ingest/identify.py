@@ -1,8 +1,13 @@
 """The identify stage: new evidence becomes people (DESIGN §3.4). One writer at a time."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
-from identity.evidence import KeepApart, Link, MustLink
+import msgspec
+
+from identity.changes import Cause, PersonChange, changes_of
+from identity.decisions import Decision
+from identity.evidence import KeepApart, Link, Match, MustLink
 from identity.incremental import Change, decide
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
@@ -10,56 +15,168 @@ from identity.rules import Rules
 from storage.ports import Store
 
 
-class _Known:
-    """`identity.incremental.Known` over a store."""
+class StoredEvidence:
+    """`identity.incremental.Known` over a store, for one decision: operators' decisions are read once."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, proposed: Sequence[Decision] = ()) -> None:
+        """`proposed` decisions are taken for made, though they are not stored."""
         self._store = store
+        self._proposed = {decision.id: decision for decision in proposed}
+        self._decisions: dict[Node, list[Decision]] = {}
 
     def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
+        """Links, as the store has them."""
         return self._store.evidence.links_of(nodes, limit_each)
 
     def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
-        return self._store.evidence.must_links_of(nodes)
+        """Must-links, of events and of operators."""
+        wanted = set(nodes)
+        told = [must for decision in self._about(nodes) for must in decision.must_links()]
+        return [
+            *self._store.evidence.must_links_of(nodes),
+            *(must for must in told if must.a in wanted or must.b in wanted),
+        ]
 
-    def keep_apart(self) -> list[KeepApart]:
-        return self._store.evidence.keep_apart()
+    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
+        """Matches, as the store has them."""
+        return self._store.evidence.matches_of(nodes)
+
+    def keep_apart_of(self, nodes: Collection[Node]) -> list[KeepApart]:
+        """Splits that stand."""
+        return [apart for decision in self._about(nodes) for apart in decision.keep_apart()]
+
+    def blocked(self) -> Collection[Node]:
+        """What stands blocked."""
+        changed = {node for decision in self._proposed.values() for node in decision.nodes}
+        said = (decision.blocked() for decision in self._about(changed))
+        return self._store.decisions.blocked().difference(changed).union(*said)
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
+        """People, as they are stored."""
         return self._store.people.clusters_of(nodes)
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
+        """Refusals, as they are stored."""
         return self._store.people.refusals_of(nodes)
+
+    def _about(self, nodes: Collection[Node]) -> list[Decision]:
+        unread = sorted(node for node in nodes if node not in self._decisions)
+        self._decisions |= {node: [] for node in unread}
+        stored = self._store.decisions.of(unread) if unread else []
+        about = {decision.id: decision for decision in stored} | self._proposed
+        for decision in about.values():
+            for node in decision.nodes.intersection(unread):
+                self._decisions[node].append(decision)
+        found = {each.id: each for node in nodes for each in self._decisions[node]}
+        return [decision for _, decision in sorted(found.items())]
+
+
+class Statements(msgspec.Struct, array_like=True, frozen=True):
+    """What is said about who is who, on its way to identify."""
+
+    links: Sequence[Link] = ()
+    must_links: Sequence[MustLink] = ()
+    matches: Sequence[Match] = ()
+    decisions: Sequence[Decision] = ()
+
+    def __bool__(self) -> bool:
+        """Whether anything is said."""
+        return bool(self.links or self.must_links or self.matches or self.decisions)
+
+    def causes(self) -> list[Cause]:
+        """Each statement, as what may change people."""
+        told: list[Link | MustLink | Match] = [*self.links, *self.must_links, *self.matches]
+        return [
+            *(Cause(each.first_event, each.first_ms, (each.a, each.b)) for each in told),
+            *(Cause(each.id, decided_ms(each), each.nodes) for each in self.decisions),
+        ]
+
+
+class Identified(msgspec.Struct, frozen=True):
+    """What statements changed."""
+
+    change: Change
+    changes: Sequence[PersonChange]
+
+
+def decided_ms(decision: Decision) -> int:
+    """When a decision was made, or taken back."""
+    return decision.retraction.time_ms if decision.retraction else decision.time_ms
 
 
 def identify(
     store: Store,
-    links: Sequence[Link],
-    must_links: Sequence[MustLink],
+    said: Statements,
     rules: Rules,
     *,
     again: bool = False,
-    announce: Callable[[Change], None] = lambda change: None,
-) -> Change | None:
+    believed: Mapping[Node, Cluster] = MappingProxyType({}),
+    announce: Callable[[Sequence[PersonChange]], None] = lambda changes: None,
+) -> Identified | None:
     """Store evidence and bring people up to date with it; None if it said nothing new.
 
-    `announce` hears of the change before people are written. `again` decides all of it as if it were
-    new and writes every row of its components: for evidence that another writer may have half decided.
+    `announce` hears of the changes before people are written, as seen from what is `believed` of people where
+    that is not what is stored. `again` decides all of it as if it were new and writes every row of its
+    components: for evidence that another writer may have half decided.
     """
-    new_links = store.evidence.merge_links(links)
-    new_must_links = store.evidence.merge_must_links(must_links)
-    news: list[Link | MustLink] = [*links, *must_links]
-    touched = {node for each in news for node in (each.a, each.b)} if again else set()
-    if not (new_links or new_must_links or touched):
+    causes = said.causes()
+    links = store.evidence.merge_links(said.links)
+    must_links = store.evidence.merge_must_links(said.must_links)
+    matches = store.evidence.merge_matches(said.matches)
+    decisions = store.decisions.put(said.decisions)
+    touched = {node for match in matches for node in (match.a, match.b)}
+    touched.update(*(decision.nodes for decision in decisions))
+    if again:
+        touched.update(*(cause.nodes for cause in causes))
+    if not (links or must_links or touched):
         return None
-    change = decide(new_links, new_must_links, _Known(store), rules, touched=touched)
-    announce(change)
+    known = StoredEvidence(store)
+    change = decide(links, must_links, known, rules, touched=touched)
+    changes = changes_of(
+        _as_believed(change, believed),
+        max(cause.time_ms for cause in causes),
+        causes,
+        known.refusals_of(change.resolved) if change.refusals else (),
+    )
+    announce(changes)
     store.people.write(change.resolved, change.clusters, change.refusals)
-    return change
+    return Identified(change, changes)
+
+
+def identify_here(store: Store, said: Statements, rules: Rules) -> Sequence[PersonChange]:
+    """`identify` where nothing can come between what it writes: changes are published at once."""
+    found = identify(store, said, rules)
+    changes = found.changes if found else ()
+    store.changes.published(changes)
+    if said.decisions:
+        store.decisions.put(applied(said.decisions, changes))
+    return changes
+
+
+def applied(decisions: Iterable[Decision], changes: Sequence[PersonChange]) -> list[Decision]:
+    """Decisions that people are up to date with, and the changes that each made."""
+    marked = []
+    for decision in decisions:
+        made = tuple(change.id for change in changes if decision.id in change.because)
+        if decision.retraction is None:
+            marked.append(msgspec.structs.replace(decision, applied=made))
+        else:
+            retraction = msgspec.structs.replace(decision.retraction, applied=made)
+            marked.append(msgspec.structs.replace(decision, retraction=retraction))
+    return marked
+
+
+def _as_believed(change: Change, believed: Mapping[Node, Cluster]) -> Change:
+    """A change from what followers believe, where that is not what is stored."""
+    if not believed:
+        return change
+    before = [each for each in change.before if believed.keys().isdisjoint(each.members)]
+    before += {each for each in believed.values() if len(each.members) > 1}
+    return msgspec.structs.replace(change, before=before)
 
 
 def decide_again(store: Store, nodes: Iterable[Node], rules: Rules) -> Change:
     """Write the people of `nodes` and all their components anew, from the evidence that is stored."""
-    change = decide([], [], _Known(store), rules, touched=nodes)
+    change = decide([], [], StoredEvidence(store), rules, touched=nodes)
     store.people.write(change.resolved, change.clusters, change.refusals)
     return change

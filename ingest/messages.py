@@ -5,18 +5,18 @@
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from identity.changes import PersonChange
 from identity.event import Event, Source
-from identity.evidence import Link, MustLink
 from identity.resolve import Cluster
 from ingest.deadletters import Refused
 from ingest.decode import decode
 from ingest.folding import Activity
+from ingest.identify import Statements
 from ingest.log import Message
 
 SOURCE: Final = "source"
@@ -32,13 +32,6 @@ OFFSET_BITS: Final = 40
 """Offsets of one partition: a trillion messages; log generations count above them."""
 
 _RECEIVED_AT: Final = b'"receivedAt"'
-
-
-class Statements(msgspec.Struct, array_like=True, frozen=True):
-    """Links and must-links on their way to identify."""
-
-    links: Sequence[Link] = ()
-    must_links: Sequence[MustLink] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -89,16 +82,19 @@ def activity_in(message: Message) -> Activity:
     return _decode_activity(message.value)
 
 
-def encode_statements(
-    links: Sequence[Link], must_links: Sequence[MustLink]
-) -> Iterator[tuple[bytes, bytes]]:
+def encode_statements(said: Statements) -> Iterator[tuple[bytes, bytes]]:
     """(key, value) of the messages on the links topic."""
-    for start in range(0, len(links), LINKS_IN_MESSAGE_MAX):
-        some = links[start : start + LINKS_IN_MESSAGE_MAX]
+    for start in range(0, len(said.links), LINKS_IN_MESSAGE_MAX):
+        some = said.links[start : start + LINKS_IN_MESSAGE_MAX]
         yield some[0].a, _encode(Statements(some))
-    for start in range(0, len(must_links), LINKS_IN_MESSAGE_MAX):
-        several = must_links[start : start + LINKS_IN_MESSAGE_MAX]
+    for start in range(0, len(said.must_links), LINKS_IN_MESSAGE_MAX):
+        several = said.must_links[start : start + LINKS_IN_MESSAGE_MAX]
         yield several[0].a, _encode(Statements((), several))
+    for start in range(0, len(said.matches), LINKS_IN_MESSAGE_MAX):
+        matches = said.matches[start : start + LINKS_IN_MESSAGE_MAX]
+        yield matches[0].a, _encode(Statements((), (), matches))
+    for decision in said.decisions:
+        yield min(decision.nodes), _encode(Statements((), (), (), [decision]))
 
 
 def statements_in(message: Message) -> Statements:
@@ -117,14 +113,22 @@ def encode_change(change: PersonChange) -> tuple[bytes, bytes]:
     A change that is published again has the same `id` and the same text.
     """
     profile = min(cluster.profile_id for cluster in change.after)
-    value = {
+    value: dict[str, Any] = {
         "format": CHANGES_FORMAT,
         "id": change.id,
         "time": change.time_ms,
         "kind": change.kind.value,
         "before": [_profile(cluster) for cluster in change.before],
         "after": [_profile(cluster) for cluster in change.after],
+        "because": list(change.because),
     }
+    if change.refusal is not None:
+        value["refused"] = {
+            "a": change.refusal.a.hex(),
+            "b": change.refusal.b.hex(),
+            "rule": change.refusal.rule,
+            "since": change.refusal.since_ms,
+        }
     return profile.hex().encode(), _json(value)
 
 

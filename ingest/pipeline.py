@@ -9,7 +9,7 @@ from identity.extract import Extractor
 from identity.rules import Rules
 from ingest.deadletters import Refused
 from ingest.folding import Folder, activity_of
-from ingest.identify import identify
+from ingest.identify import identify_here
 from ingest.record import record
 from ingest.remembering import Memory
 from ingest.sources import Sources
@@ -58,8 +58,8 @@ class Pipeline:
                     ]
                 )
                 news = self._memory.remember(said)
-                if news.links or news.must_links:
-                    identify(self._store, news.links, news.must_links, self._rules)
+                if news:
+                    identify_here(self._store, news, self._rules)
             if said.refused:
                 self._store.dead_letters.add([letter_of(each, origin) for each in said.refused])
             if positions:

@@ -1,21 +1,10 @@
 """What record keeps of a batch beside its events: identifiers, uses of devices, companions."""
 
-from collections.abc import Sequence
-
-import msgspec
-
-from identity.evidence import Link, MustLink
+from ingest.identify import Statements
 from ingest.known import Known
 from ingest.record import Recorded
 from storage.keys import Vault
 from storage.ports import Store
-
-
-class News(msgspec.Struct, frozen=True):
-    """Evidence that may be new."""
-
-    links: Sequence[Link]
-    must_links: Sequence[MustLink]
 
 
 class Memory:
@@ -26,7 +15,7 @@ class Memory:
         self._vault = vault
         self._known = Known()
 
-    def remember(self, said: Recorded) -> News:
+    def remember(self, said: Recorded) -> Statements:
         """Store identifiers, uses and companions; the evidence that is left for identify."""
         new = self._known.new_identifiers(said)
         unknown = new.keys() - self._store.identifiers.known(new)
@@ -35,7 +24,7 @@ class Memory:
         )
         self._store.devices.merge_uses(self._known.new_uses(said))
         self._store.devices.merge_companions(self._known.new_companions(said))
-        return News(self._known.new_links(said), said.must_links)
+        return Statements(self._known.new_links(said), said.must_links)
 
     def learn(self, said: Recorded) -> None:
         """Everything that `said` says is durable now, its news included."""

@@ -7,10 +7,11 @@ from itertools import islice
 import msgspec
 
 from identity.event import Source
-from identity.resolve import HUB, Evidence, resolve
+from identity.resolve import HUB, resolve
 from identity.rules import Rules
 from ingest.rebuild import Refolder, by_leaf
 from profiles.part import encode
+from storage.evidence import evidence_of
 from storage.keys import Keys
 from storage.ports import Store
 
@@ -78,11 +79,7 @@ def verify(
 
 
 def _verify_people(store: Store, rules: Rules, report: Report) -> None:
-    evidence = Evidence(
-        links=list(store.evidence.scan_links()),
-        must_links=list(store.evidence.scan_must_links()),
-        keep_apart=store.evidence.keep_apart(),
-    )
+    evidence = evidence_of(store)
     report.links = len(evidence.links) + len(evidence.must_links)
     expected = resolve(evidence, rules)
     live = frozenset(store.people.scan())

@@ -27,7 +27,12 @@ COMMANDS: Final = {
     ),
     "copy": ("service.commands.copying", "copy_store", "Take an embedded store to Cassandra."),
     "profile": ("service.commands.profile", "profile", "Find a person and what they did."),
-    "identity": ("service.commands.identity", "identity", "Who is who, and why."),
+    "identity": (
+        "service.commands.identity_group",
+        "identity",
+        "Who is who and why; merge, split, undo.",
+    ),
+    "link": ("service.commands.link", "link", "Records that are probably one person."),
     "catalog": ("service.commands.upkeep", "catalog", "The items that can be recommended."),
     "train": ("service.commands.models", "train", "Train, compare and promote a model."),
     "evaluate": (

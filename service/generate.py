@@ -70,7 +70,9 @@ def grpc_stub(file: FileDescriptorProto) -> str:
     module = Path(file.name).stem + "_pb2"
     if needed != [file.package]:
         raise GenerationFailed(f"{file.name}: messages of other packages: {needed}")
-    lines = ["import grpc", "", f"from onefold.v1 import {module} as pb", ""]
+    streams = any(method.server_streaming for service in file.service for method in service.method)
+    lines = ["from collections.abc import Iterator", ""] if streams else []
+    lines += ["import grpc", "", f"from onefold.v1 import {module} as pb", ""]
     for service in file.service:
         lines += [
             f"class {service.name}Stub:",
@@ -80,6 +82,8 @@ def grpc_stub(file: FileDescriptorProto) -> str:
         lines += ["", f"class {service.name}Servicer:"]
         for method in service.method:
             request, reply = _name(method.input_type), _name(method.output_type)
+            if method.server_streaming:
+                reply = f"Iterator[{reply}]"
             lines += [
                 f"    def {method.name}(",
                 f"        self, request: {request}, context: grpc.ServicerContext, /",
@@ -97,10 +101,11 @@ def grpc_stub(file: FileDescriptorProto) -> str:
 
 def _stub_lines(methods: Iterable[MethodDescriptorProto]) -> Iterator[str]:
     for method in methods:
-        if method.client_streaming or method.server_streaming:
-            raise GenerationFailed(f"{method.name}: streams have no types here yet")
+        if method.client_streaming:
+            raise GenerationFailed(f"{method.name}: streams of requests have no types here yet")
         request, reply = _name(method.input_type), _name(method.output_type)
-        yield f"{method.name}: grpc.UnaryUnaryMultiCallable[{request}, {reply}]"
+        kind = "UnaryStreamMultiCallable" if method.server_streaming else "UnaryUnaryMultiCallable"
+        yield f"{method.name}: grpc.{kind}[{request}, {reply}]"
 
 
 def _module(kind: str) -> str:

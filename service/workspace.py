@@ -11,12 +11,13 @@ import click
 
 from identity.event import Event
 from ingest.deadletters import Refused
+from ingest.deciding import Deciding, DecidingByLog, DecidingHere
 from ingest.pipeline import Outcome, Pipeline
 from ingest.sources import Sources
 from service.config import Config
 from service.metrics import Metrics
 from storage.keys import Keys
-from storage.ports import Store, StoredPosition
+from storage.ports import EmbeddedStore, Store, StoredPosition
 from storage.profiles import ProfileReader
 
 if TYPE_CHECKING:
@@ -148,11 +149,14 @@ class Workspace:
     def _sink(self, *, backfill: bool) -> EventSink:
         if self.config.store.kind == "cassandra":
             return self._log_sink(backfill=backfill)
+        return Pipeline(self._embedded_store(), self.keys, self.config.identity, self.sources)
+
+    def _embedded_store(self) -> EmbeddedStore:
         from storage.sqlite import SqliteStore
 
         store = self.store
         assert isinstance(store, SqliteStore)  # noqa: S101  # what `_open_store` made
-        return Pipeline(store, self.keys, self.config.identity, self.sources)
+        return store
 
     @cached_property
     def log(self) -> "KafkaLog":
@@ -176,6 +180,20 @@ class Workspace:
         )  # fmt: skip
         self._closing.append(sink.close)
         return sink
+
+    @cached_property
+    def deciding(self) -> Deciding:
+        """Who makes operators' decisions true. ConfigError if nobody could."""
+        if self.config.store.kind == "cassandra":
+            from service.config_checks import need_log
+
+            need_log(self.config)
+            topic = self.config.kafka.topic("links")
+            self.log.check([topic])
+            producer = self.log.producer()
+            self._closing.append(producer.close)
+            return DecidingByLog(producer, self.store, topic)
+        return DecidingHere(self._embedded_store(), self.config.identity)
 
     @cached_property
     def reader(self) -> ProfileReader:

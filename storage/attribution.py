@@ -9,9 +9,10 @@ import msgspec
 from identity.devices import owners_of
 from identity.evidence import Use
 from identity.nodes import Node, names_device
-from identity.resolve import Cluster, Evidence, resolve
+from identity.resolve import Cluster, resolve
 from identity.rules import Rules
 from profiles.part import decode
+from storage.evidence import evidence_of
 from storage.ports import Store
 
 
@@ -67,12 +68,7 @@ class Attribution:
     def _clusters(self) -> Sequence[Cluster]:
         if self._as_of_ms is None:
             return list(self._store.people.scan())
-        evidence = Evidence(
-            links=list(self._store.evidence.scan_links()),
-            must_links=list(self._store.evidence.scan_must_links()),
-            keep_apart=self._store.evidence.keep_apart(),
-        )
-        return list(resolve(evidence.as_of(self._as_of_ms), self._rules).clusters)
+        return list(resolve(evidence_of(self._store).as_of(self._as_of_ms), self._rules).clusters)
 
     def _known_uses(self) -> list[Use]:
         uses = list(self._store.devices.scan_uses())

@@ -15,6 +15,7 @@ from identity.nodes import Node, names_device
 from identity.resolve import Cluster, Refusal
 from profiles.part import decode
 from storage.errors import Misconfigured
+from storage.evidence import all_decisions
 from storage.ports import Identifiers, Store, StoredPosition, TimelineQuery, TimelineRow
 
 BATCH: Final = 500
@@ -61,10 +62,6 @@ def copy(
         raise Misconfigured(
             "workers have decided there who is who: copy into a store that `onefold migrate` has just made"
         )
-    if missing := {each.id for each in source.evidence.keep_apart()} - {
-        each.id for each in target.evidence.keep_apart()
-    }:
-        raise Misconfigured(f"decisions of operators cannot be copied yet: {', '.join(missing)}")
     return _Copy(source, target, progress, name).run(uris)
 
 
@@ -156,6 +153,14 @@ class _Copy:
             self._target.evidence.merge_must_links(musts)
             self._identify(node for must in musts for node in (must.a, must.b))
             self._advance(len(musts))
+        for matches in _batches(self._source.evidence.scan_matches()):
+            self._target.evidence.merge_matches(matches)
+            self._identify(node for match in matches for node in (match.a, match.b))
+            self._advance(len(matches))
+        for decisions in _batches(all_decisions(self._source)):
+            self._target.decisions.put(decisions)
+            self._identify(node for decision in decisions for node in decision.nodes)
+            self._advance(len(decisions))
 
     def _uses(self) -> None:
         for uses in _batches(self._source.devices.scan_uses()):
@@ -201,11 +206,10 @@ class _Copy:
             self._advance(len(letters), str(letters[-1].id))
 
     def _changes(self) -> None:
-        after: tuple[int, str] = (_UNKNOWN, "")
-        while changes := self._source.changes.history(after, BATCH):
-            self._target.changes.published(changes)
-            after = (changes[-1].time_ms, changes[-1].id)
-            self._advance(len(changes))
+        # To where it came: followers of the target begin with the first change of all.
+        while published := self._source.changes.history(int(self._mark.cursor or 0), BATCH):
+            self._target.changes.published([each.change for each in published])
+            self._advance(len(published), str(published[-1].position))
         announced = self._source.changes.announced(_EVERY)
         self._target.changes.announce(announced)
         self._advance(len(announced))

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import msgspec
 
-from identity.changes import PersonChange
-from identity.evidence import Companion, KeepApart, Link, MustLink, Use
+from identity.changes import PersonChange, Published
+from identity.decisions import Decision
+from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 
@@ -87,7 +88,7 @@ class Parts(Protocol):
 
 
 class Evidence(Protocol):
-    """Links, uses and companions: facts that merge as registers."""
+    """Links, must-links of events and matches: facts that merge as registers."""
 
     def merge_links(self, links: Sequence[Link]) -> list[Link]:
         """Merge links into the stored registers; those that are new, became earlier or trusted, as merged."""
@@ -101,14 +102,39 @@ class Evidence(Protocol):
     def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
         """Must-links that name any of `nodes`."""
 
-    def keep_apart(self) -> list[KeepApart]:
-        """Every decision of operators that is not retracted."""
+    def merge_matches(self, matches: Sequence[Match]) -> list[Match]:
+        """Store matches, the most probable of a pair; those that are new or became more probable."""
+
+    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
+        """Matches that name any of `nodes`."""
+
+    def scan_matches(self) -> Iterator[Match]:
+        """Every match."""
 
     def scan_links(self) -> Iterator[Link]:
         """Every link."""
 
     def scan_must_links(self) -> Iterator[MustLink]:
         """Every must-link."""
+
+
+class Decisions(Protocol):
+    """What operators decided, and took back."""
+
+    def put(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Merge decisions into the stored copies; all of them as merged. A retraction stays."""
+
+    def get(self, ids: Sequence[str]) -> dict[str, Decision]:
+        """Those of the decisions that are known."""
+
+    def of(self, nodes: Sequence[Node]) -> list[Decision]:
+        """Decisions that name any of `nodes`, in order of id, those that were taken back too."""
+
+    def blocked(self) -> frozenset[Node]:
+        """What decisions that stand have blocked."""
+
+    def list(self, limit: int, before: tuple[int, str] | None = None) -> list[Decision]:
+        """The newest decisions by `(time_ms, id)`, or the next ones below `before`."""
 
 
 class Devices(Protocol):
@@ -297,8 +323,17 @@ class Changes(Protocol):
     def published(self, changes: Sequence[PersonChange]) -> None:
         """Those changes are with their followers: move them to the history."""
 
-    def history(self, after: tuple[int, str], limit: int) -> list[PersonChange]:
-        """Published changes in the order of `(time_ms, id)`, past `after`."""
+    def history(self, after: int, limit: int) -> list[Published]:
+        """Published changes in the order in which they were published, past the position `after`.
+
+        Nothing is published later at a position that was passed. Publishing one again may give it twice.
+        """
+
+    def get(self, ids: Sequence[str]) -> dict[str, PersonChange]:
+        """Those of the published changes that are known."""
+
+    def of(self, profile_ids: Sequence[Node], limit: int) -> list[PersonChange]:
+        """The newest published changes that any of `profile_ids` was or is a side of, newest first."""
 
 
 class Leases(Protocol):
@@ -320,6 +355,8 @@ class Store(Protocol):
     def parts(self) -> Parts: ...
     @property
     def evidence(self) -> Evidence: ...
+    @property
+    def decisions(self) -> Decisions: ...
     @property
     def devices(self) -> Devices: ...
     @property

@@ -4,18 +4,19 @@ The links topic has one partition: its consumer takes the lease, and a new epoch
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
-from identity.changes import PersonChange, changes_of
-from identity.evidence import Link, MustLink
-from identity.incremental import Change
+from identity.changes import PersonChange
+from identity.decisions import Decision
+from identity.evidence import Link, Match, MustLink
 from identity.nodes import Node
 from identity.resolve import Cluster
 from identity.rules import Rules
 from ingest.deadletters import Refused
-from ingest.identify import identify
+from ingest.identify import Statements, applied, identify
 from ingest.kafka.settings import KafkaSettings
 from ingest.log import Log, Membership, Message, Producer
 from ingest.messages import EPOCH, encode_change, refused_message, statements_in
@@ -110,13 +111,13 @@ class Identify:
                 for node in cluster.members
             }
             nodes = sorted(believed)
-            self._decide(
-                epoch,
+            said = Statements(
                 self._store.evidence.links_of(nodes, LINKS_EACH),
                 self._store.evidence.must_links_of(nodes),
-                again=True,
-                believed=believed,
+                self._store.evidence.matches_of(nodes),
+                self._store.decisions.of(nodes),
             )
+            self._decide(epoch, said, again=True, believed=believed)
         self._publish(epoch)
         self._sound = True
 
@@ -129,6 +130,8 @@ class Identify:
             self._recover(epoch)
         links: list[Link] = []
         must_links: list[MustLink] = []
+        matches: list[Match] = []
+        decisions: list[Decision] = []
         unreadable: list[tuple[Refused, Message]] = []
         for message in messages:
             try:
@@ -139,52 +142,49 @@ class Identify:
                 continue
             links += said.links
             must_links += said.must_links
+            matches += said.matches
+            decisions += said.decisions
         again = any(each.offset < self._again_below.get(each.partition, 0) for each in messages)
         # If this attempt ends half way, the next one must not take what is stored for decided.
         for each in messages:
             end = self._again_below.get(each.partition, 0)
             self._again_below[each.partition] = max(end, each.offset + 1)
         self._sound = False
-        if self._decide(epoch, links, must_links, again):
+        everything = Statements(links, must_links, matches, decisions)
+        changes = self._decide(epoch, everything, again)
+        if changes:
             self._publish(epoch)
+        if decisions:
+            self._store.decisions.put(applied(decisions, changes))
         self._sound = True
         if unreadable:
             self._letters.put(unreadable)
             self._producer.flush()
-        self._meter.events(STAGE, "accepted", len(links) + len(must_links))
+        self._meter.events(STAGE, "accepted", sum(map(len, msgspec.structs.astuple(everything))))
 
     def _decide(
         self,
         epoch: int,
-        links: Sequence[Link],
-        must_links: Sequence[MustLink],
+        said: Statements,
         again: bool,
-        believed: Mapping[Node, Cluster] | None = None,
-    ) -> bool:
-        """Store evidence and write people; whether they changed from what followers believe."""
-        said: list[Link | MustLink] = [*links, *must_links]
+        believed: Mapping[Node, Cluster] = MappingProxyType({}),
+    ) -> Sequence[PersonChange]:
+        """Store evidence and write people; how they changed from what followers believe."""
         if not said:
-            return False
-        time_ms = max(each.first_ms for each in said)
-        changes: list[PersonChange] = []
+            return ()
 
-        def announce(change: Change) -> None:
-            changes[:] = changes_of(_as_believed(change, believed or {}), time_ms)
-            self._store.changes.announce(changes)
+        def announce(changes: Sequence[PersonChange]) -> None:
+            if changes:
+                self._store.changes.announce(changes)
             # Whoever takes over from here on knows of these changes; whoever did before has fenced them.
             if self._store.leases.epoch(LEASE) != epoch:
                 self._stand_by()
                 raise Superseded
 
-        change = identify(
-            self._store, links, must_links, self._rules, again=again, announce=announce
+        found = identify(
+            self._store, said, self._rules, again=again, believed=believed, announce=announce
         )
-        if change is not None and believed is None:
-            pairs = {(each.a, each.b) for each in said}
-            for refusal in change.refusals:
-                if (refusal.a, refusal.b) in pairs:
-                    self._people_meter.conflict(refusal.rule, 1)
-        return bool(changes)
+        return found.changes if found else ()
 
     def _publish(self, epoch: int) -> None:
         """Send what is announced to its followers; nothing is forgotten before they have it."""
@@ -196,7 +196,10 @@ class Identify:
             self._producer.flush()
             self._store.changes.published(changes)
             for change in changes:
-                self._people_meter.changed(change.kind.value, 1)
+                if change.refusal is None:
+                    self._people_meter.changed(change.kind.value, 1)
+                else:
+                    self._people_meter.conflict(change.refusal.rule, 1)
 
     def give_up(self, message: Message, error: Exception) -> None:
         """Keep the statements as they came."""
@@ -208,15 +211,6 @@ class Identify:
         """Let go of the producer."""
         self._stand_by()
         self._producer.close()
-
-
-def _as_believed(change: Change, believed: Mapping[Node, Cluster]) -> Change:
-    """A change from what followers believe, where that is not what is stored."""
-    if not believed:
-        return change
-    before = [each for each in change.before if believed.keys().isdisjoint(each.members)]
-    before += {each for each in believed.values() if len(each.members) > 1}
-    return msgspec.structs.replace(change, before=before)
 
 
 def identify_worker(

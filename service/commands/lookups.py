@@ -32,6 +32,44 @@ def lookup_options(command: _Command) -> _Command:
     return click.option("--id", "profile_id", metavar="HEX", help="By profile id.")(command)
 
 
+def people_options(command: _Command) -> _Command:
+    """Adds the options that name people, each as often as one likes."""
+    command = click.option(
+        "--external", multiple=True, metavar="TYPE=VALUE", help="Any configured external id."
+    )(command)
+    for option in ("phone", "email", "user"):
+        command = click.option(
+            f"--{option}", multiple=True, metavar="VALUE", help=f"By {_OPTIONS[option]}; repeats."
+        )(command)
+    return click.option(
+        "--id", "profile_id", multiple=True, metavar="HEX", help="By profile or identifier id."
+    )(command)
+
+
+def all_wanted(options: dict[str, Any]) -> list[Lookup]:
+    """A lookup for each value of `people_options`."""
+    found = [Lookup(profile_id=parse_node(each)) for each in options["profile_id"]]
+    for option in ("user", "email", "phone"):
+        found += [wanted({option: value}) for value in options[option]]
+    return found + [wanted({"external": each}) for each in options["external"]]
+
+
+def side(text: str) -> list[Lookup]:
+    """The lookups of `user=u42,email=a@b.com`; a usage error if it is none."""
+    found = []
+    for each in filter(None, map(str.strip, text.split(","))):
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise click.UsageError(f"{each!r}: write user=…, email=…, phone=…, id=… or TYPE=…")
+        if name == "id":
+            found.append(wanted({"profile_id": value}))
+        elif name in _OPTIONS:
+            found.append(wanted({name: value}))
+        else:
+            found.append(wanted({"external": each}))
+    return found
+
+
 def wanted(options: dict[str, Any]) -> Lookup:
     """The lookup that the options name; a usage error if they name none."""
     if profile_id := options.get("profile_id"):

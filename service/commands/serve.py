@@ -84,6 +84,7 @@ class Running:
                     workspace.registry, workspace.store.catalog, config.models.refresh_s
                 ),
                 now_ms=workspace.now_ms,
+                open_deciding=lambda: workspace.deciding,
             ),
             config.grpc,
             workspace.metrics.rpc,

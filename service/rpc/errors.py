@@ -11,6 +11,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status  # type: ignore[import-untyped]
 
+from ingest.deciding import DecisionError, DecisionPending, DecisionRefused, NoSuchDecision
+from ingest.log import LogError, LogRefused, LogUnavailable
 from models.errors import (
     ArtefactError,
     ModelError,
@@ -18,6 +20,13 @@ from models.errors import (
     NotEnoughData,
     PromotionRefused,
     TooManyItems,
+)
+from models.linking.errors import (
+    BadMapping,
+    BadRecords,
+    BadReview,
+    LinkingError,
+    NothingToLearn,
 )
 from storage.errors import (
     KeyMismatch,
@@ -75,6 +84,13 @@ class DeadlinePassed(CallError):
         super().__init__("the deadline passed before the answer was ready")
 
 
+class TooManyStreams(CallError):
+    """So many streams at once that unary calls would wait."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} streams are open already; ask another server, or later")
+
+
 class CallCancelled(CallError):
     """The caller has gone."""
 
@@ -107,6 +123,7 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
     DeadlinePassed: Meaning(_CODE.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     CallCancelled: Meaning(_CODE.CANCELLED, "CANCELLED"),
     ServerLeaving: Meaning(_CODE.UNAVAILABLE, "SERVER_LEAVING"),
+    TooManyStreams: Meaning(_CODE.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS"),
     CallError: Meaning(_CODE.INTERNAL, "INTERNAL", "the call failed"),
     StoreUnavailable: Meaning(
         _CODE.UNAVAILABLE, "STORE_UNAVAILABLE", "the store cannot answer now; try again"
@@ -127,6 +144,19 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
         "the store was written with other keys; an operator must restore them",
     ),
     StoreError: Meaning(_CODE.INTERNAL, "STORE_ERROR", "the store failed"),
+    DecisionRefused: Meaning(_CODE.FAILED_PRECONDITION, "DECISION_REFUSED"),
+    NoSuchDecision: Meaning(_CODE.NOT_FOUND, "DECISION_NOT_FOUND"),
+    DecisionPending: Meaning(_CODE.UNAVAILABLE, "DECISION_PENDING"),
+    DecisionError: Meaning(_CODE.INTERNAL, "INTERNAL", "the decision failed"),
+    LogRefused: Meaning(
+        _CODE.FAILED_PRECONDITION,
+        "LOG_REFUSED",
+        "the log refuses how it is used; an operator must look at the configuration",
+    ),
+    LogUnavailable: Meaning(
+        _CODE.UNAVAILABLE, "LOG_UNAVAILABLE", "the log cannot take it now; try again"
+    ),
+    LogError: Meaning(_CODE.INTERNAL, "LOG_ERROR", "the log failed"),
     NoSuchModel: Meaning(_CODE.NOT_FOUND, "MODEL_NOT_FOUND", "there is no such model"),
     NotEnoughData: Meaning(
         _CODE.FAILED_PRECONDITION, "MODEL_NOT_TRAINED", "there is too little data for this model"
@@ -142,11 +172,15 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
     PromotionRefused: Meaning(
         _CODE.FAILED_PRECONDITION, "PROMOTION_REFUSED", "a baseline is not beaten"
     ),
+    **dict.fromkeys(
+        (LinkingError, BadRecords, BadMapping, NothingToLearn, BadReview),
+        Meaning(_CODE.INTERNAL, "LINKING_ERROR", "records could not be linked"),
+    ),
     ModelError: Meaning(_CODE.INTERNAL, "MODEL_ERROR", "the model failed"),
 }
 """Every class of every tree in ROOTS has its row: a test proves it."""
 
-ROOTS: Final = (CallError, StoreError, ModelError)
+ROOTS: Final = (CallError, StoreError, DecisionError, LogError, ModelError)
 
 UNKNOWN: Final = Meaning(_CODE.INTERNAL, "INTERNAL", "an error of the service; its log says more")
 

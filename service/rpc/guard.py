@@ -54,6 +54,12 @@ class Gate:
                 raise ServerLeaving
             self._inside += 1
 
+    def check(self) -> None:
+        """Raise if nobody is let in any more: a call that may go on for long ends then."""
+        with self._changed:
+            if self._closed:
+                raise ServerLeaving
+
     def leave(self, method: str, code: str, seconds: float) -> None:
         """A call that had entered ended."""
         with self._changed:

@@ -44,5 +44,10 @@ SESSION_EVENTS_MAX: Final = 100
 """Events of one session: half of what a part keeps in all."""
 FILTER_VALUES_MAX: Final = 100
 """Values of one condition of a filter."""
+OPERATOR_MAX: Final = 200
+REASON_MAX: Final = 2_000
+"""Characters of who decided, and why."""
+WATCHERS_MAX: Final = 8
+"""Streams of changes at once: each keeps one thread, on top of those that answer calls."""
 METADATA_BYTES_MAX: Final = 16_384
 """Bytes of a call's metadata; gRPC's own hard limit."""

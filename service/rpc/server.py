@@ -15,18 +15,21 @@ from grpc_health.v1 import (  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from identity.rules import Rules
+from ingest.deciding import Deciding, DecisionRefused
 from service.config import GrpcConfig
 from service.errors import PortTaken
 from service.pb.onefold.v1 import (
     catalog_service_pb2_grpc,
+    decision_service_pb2_grpc,
     identity_service_pb2_grpc,
     profile_service_pb2_grpc,
     recommendation_service_pb2_grpc,
 )
 from service.rpc.catalog_service import CatalogService
+from service.rpc.decision_service import DecisionService
 from service.rpc.guard import Gate, GuardedServer, RpcMeter
 from service.rpc.identity_service import IdentityService
-from service.rpc.limits import METADATA_BYTES_MAX
+from service.rpc.limits import METADATA_BYTES_MAX, WATCHERS_MAX
 from service.rpc.messages import MatchMessages
 from service.rpc.paging import Tokens
 from service.rpc.parsing import LookupParser, type_names
@@ -41,6 +44,7 @@ from storage.profiles import ProfileReader
 SERVICES: Final = (
     "onefold.v1.ProfileService",
     "onefold.v1.IdentityService",
+    "onefold.v1.DecisionService",
     "onefold.v1.RecommendationService",
     "onefold.v1.CatalogService",
 )
@@ -68,6 +72,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     reader: ProfileReader
     recommending: Recommending
     now_ms: Callable[[], int]
+    open_deciding: Callable[[], Deciding] | None = None
+    """Who makes operators' decisions; None: nobody here."""
 
 
 class RpcServer:
@@ -76,12 +82,12 @@ class RpcServer:
     def __init__(self, served: Served, options: GrpcConfig, meter: RpcMeter | None = None) -> None:
         self.options = options
         self._pool = ThreadPoolExecutor(
-            self.options.workers + SPARE_WORKERS, thread_name_prefix="onefold-rpc"
+            self.options.workers + WATCHERS_MAX + SPARE_WORKERS, thread_name_prefix="onefold-rpc"
         )
         self._server = grpc.server(
             self._pool,
             options=_channel_options(self.options),
-            maximum_concurrent_rpcs=self.options.workers + WAITING_MAX,
+            maximum_concurrent_rpcs=self.options.workers + WATCHERS_MAX + WAITING_MAX,
         )
         self._health = health.HealthServicer(
             experimental_non_blocking=True, experimental_thread_pool=self._pool
@@ -90,7 +96,10 @@ class RpcServer:
         self._gate = Gate(meter)
         self._left = False
         register(
-            GuardedServer(self._server, self._gate).as_server(), served, self.options.deadline_max_s
+            GuardedServer(self._server, self._gate).as_server(),
+            served,
+            self.options.deadline_max_s,
+            self._gate,
         )
         if options.reflects:
             names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -149,7 +158,7 @@ class RpcServer:
         self.stop()
 
 
-def register(server: grpc.Server, served: Served, deadline_max_s: float) -> None:
+def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: Gate) -> None:
     """Register every service of the API."""
     lookups = LookupParser(served.rules)
     matches = MatchMessages(type_names(served.rules))
@@ -167,6 +176,19 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float) -> None
         ),
         server,
     )
+    decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
+        DecisionService(
+            served.reader,
+            served.store,
+            served.rules,
+            served.open_deciding or _nobody_decides,
+            lookups,
+            tokens,
+            gate,
+            served.now_ms,
+        ),
+        server,
+    )
     recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
         RecommendationService(
             served.reader,
@@ -181,6 +203,10 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float) -> None
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
         CatalogService(served.store.catalog, tokens, served.now_ms), server
     )
+
+
+def _nobody_decides() -> Deciding:
+    raise DecisionRefused("this server makes no decisions")
 
 
 def _channel_options(options: GrpcConfig) -> list[tuple[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from identity.evidence import Companion, KeepApart, Link, MustLink, Use
+from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster, Refusal
 from storage.cassandra.grouped import Grouped, Write
@@ -15,7 +15,6 @@ from storage.ports import Held, Named
 
 CONFLICT_BUCKETS: Final = 16
 _LIMIT_MAX: Final = (1 << 31) - 1
-_DECISIONS: Final = 0
 
 
 class _LinkBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -142,11 +141,27 @@ class CassandraEvidence:
         found = {_pair(node, other): blob for node, other, blob in self._facts.read(cql, nodes)}
         return [_must_link(a, b, blob) for (a, b), blob in found.items()]
 
-    def keep_apart(self) -> list[KeepApart]:
-        rows = self._facts.connection.execute(
-            f"SELECT decision FROM {self._facts.keyspace}.decisions WHERE bucket = ?", (_DECISIONS,)
-        )
-        return [msgspec.msgpack.decode(blob, type=KeepApart) for (blob,) in rows]
+    def merge_matches(self, matches: Sequence[Match]) -> list[Match]:
+        if not matches:
+            return []
+        held = {(m.a, m.b): m for m in self.matches_of(sorted({m.a for m in matches}))}
+        changed: dict[tuple[Node, Node], Match] = {}
+        for match in matches:
+            before = changed.get((match.a, match.b)) or held.get((match.a, match.b))
+            now = match if before is None else before.merge(match)
+            if now != before:
+                changed[match.a, match.b] = now
+        self._write("matches", [(m.a, m.b, _encode(m)) for m in changed.values()])
+        return list(changed.values())
+
+    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
+        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.matches WHERE node IN ?"
+        rows = self._facts.read(cql, nodes)
+        found = {_pair(node, other): blob for node, other, blob in rows}
+        return [msgspec.msgpack.decode(blob, type=Match) for blob in found.values()]
+
+    def scan_matches(self) -> Iterator[Match]:
+        return (msgspec.msgpack.decode(blob, type=Match) for _, _, blob in self._scan("matches"))
 
     def scan_links(self) -> Iterator[Link]:
         return (_link(a, b, blob) for a, b, blob in self._scan("links"))

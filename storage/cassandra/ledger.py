@@ -1,4 +1,4 @@
-"""Dead letters, positions, the catalogue, changes and leases in Cassandra."""
+"""Dead letters, positions, the catalogue and leases in Cassandra."""
 
 import hashlib
 import heapq
@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from identity.changes import PersonChange
 from storage.cassandra.connection import Connection
 from storage.cassandra.grouped import Grouped, Write
 from storage.cassandra.stamps import WriterClock
@@ -20,11 +19,9 @@ BUCKETS: Final = 16
 """Partitions of what is listed in an order of its own: that many requests a page."""
 LEASE_TRIES_MAX: Final = 20
 _DIGEST_BITS: Final = 22
-_DAY_MS: Final = 86_400_000
 _EVERY: Final = "all"
 
 _encode = msgspec.msgpack.Encoder().encode
-_changes_blob = msgspec.msgpack.Decoder(list[PersonChange])
 
 
 class CassandraDeadLetters:
@@ -195,66 +192,6 @@ class CassandraCatalog:
         return int(number[0])
 
 
-class CassandraChanges:
-    """`storage.ports.Changes`, written by the holder of the lease.
-
-    What is not published yet is one row that is replaced: a queue of rows would leave a tombstone each.
-    """
-
-    def __init__(self, facts: Grouped, clock: WriterClock) -> None:
-        self._facts = facts
-        self._clock = clock
-        keyspace = facts.keyspace
-        self._pending = f"SELECT changes FROM {keyspace}.changes_announced WHERE key = ?"
-        self._set_pending = (
-            f"UPDATE {keyspace}.changes_announced USING TIMESTAMP ? SET changes = ? WHERE key = ?"
-        )
-        self._add = f"INSERT INTO {keyspace}.changes (day, time_ms, id, change) VALUES (?, ?, ?, ?)"
-        self._add_day = f"INSERT INTO {keyspace}.change_days (key, day) VALUES (?, ?)"
-        self._days = f"SELECT day FROM {keyspace}.change_days WHERE key = ? AND day >= ?"
-        self._page = f"SELECT change FROM {keyspace}.changes WHERE day = ? AND (time_ms, id) > (?, ?) LIMIT ?"
-
-    def announce(self, changes: Sequence[PersonChange]) -> None:
-        if changes:
-            self._replace({each.id: each for each in (*self._all_announced(), *changes)})
-
-    def announced(self, limit: int) -> list[PersonChange]:
-        return self._all_announced()[:limit]
-
-    def published(self, changes: Sequence[PersonChange]) -> None:
-        if not changes:
-            return
-        self._facts.write(
-            Write(_day_key(c), self._add, (c.time_ms // _DAY_MS, c.time_ms, c.id, _encode(c)))
-            for c in changes
-        )
-        days = {each.time_ms // _DAY_MS for each in changes}
-        self._facts.write(Write(b"days", self._add_day, (_EVERY, day)) for day in days)
-        left = {each.id: each for each in self._all_announced()}
-        for each in changes:
-            left.pop(each.id, None)
-        self._replace(left)
-
-    def history(self, after: tuple[int, str], limit: int) -> list[PersonChange]:
-        found: list[PersonChange] = []
-        connection = self._facts.connection
-        for (day,) in connection.execute(self._days, (_EVERY, after[0] // _DAY_MS)):
-            rows = connection.execute(self._page, (day, *after, limit - len(found)))
-            found += [msgspec.msgpack.decode(blob, type=PersonChange) for (blob,) in rows]
-            if len(found) >= limit:
-                break
-        return found
-
-    def _all_announced(self) -> list[PersonChange]:
-        rows = self._facts.connection.execute(self._pending, (_EVERY,))
-        return _changes_blob.decode(rows[0][0]) if rows else []
-
-    def _replace(self, changes: dict[str, PersonChange]) -> None:
-        ordered = sorted(changes.values(), key=lambda each: (each.time_ms, each.id))
-        write = (self._clock.next(), _encode(ordered), _EVERY)
-        self._facts.write([Write(b"announced", self._set_pending, write)])
-
-
 class CassandraLeases:
     """`storage.ports.Leases`: conditional writes, and nothing but them, on one small table.
 
@@ -339,7 +276,3 @@ def _item_bucket(item_id: str) -> int:
 
 def _item(blob: bytes) -> CatalogItem:
     return msgspec.msgpack.decode(blob, type=CatalogItem)
-
-
-def _day_key(change: PersonChange) -> bytes:
-    return (change.time_ms // _DAY_MS).to_bytes(8, signed=True)

@@ -7,7 +7,11 @@ from storage.cassandra.connection import Connection
 from storage.cassandra.settings import CassandraSettings
 from storage.errors import Misconfigured, SchemaMismatch
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+_DROPPED: Final = {
+    # by the version that came after: the history of changes begins anew, and nothing wrote decisions
+    2: ("decisions", "changes", "change_days"),
+}
 FIRST_GENERATION: Final = 1
 CASSANDRA_MIN: Final = (5, 0)
 _SWITCHING: Final = "switching"
@@ -55,9 +59,25 @@ def _migrate(
     ]
     if live is None:
         _set_once(connection, facts, "generation", str(wanted))
-    if _meta(connection, facts, "schema_version") is None:
+    return done + _become_current(connection, facts)
+
+
+def _become_current(connection: Connection, facts: str) -> list[str]:
+    """What is left to do once every table is there."""
+    found = _meta(connection, facts, "schema_version")
+    if found is None:
         _set_once(connection, facts, "schema_version", str(SCHEMA_VERSION))
-        done.append(f"schema version {SCHEMA_VERSION}")
+        return [f"schema version {SCHEMA_VERSION}"]
+    done = []
+    for version in range(int(found) + 1, SCHEMA_VERSION + 1):
+        for table in _DROPPED[version]:
+            connection.run(f"DROP TABLE IF EXISTS {facts}.{table}")
+            done.append(f"dropped table {facts}.{table}")
+        connection.execute(
+            f"UPDATE {facts}.meta SET value = ? WHERE key = 'schema_version' IF EXISTS",
+            (str(version),),
+        )
+        done.append(f"schema version {version}")
     return done
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from storage.cassandra.activity import CassandraParts, CassandraTimeline
 from storage.cassandra.connection import Connection
+from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.identity import (
     CassandraDevices,
@@ -15,7 +16,6 @@ from storage.cassandra.identity import (
 )
 from storage.cassandra.ledger import (
     CassandraCatalog,
-    CassandraChanges,
     CassandraDeadLetters,
     CassandraLeases,
     CassandraPositions,
@@ -30,6 +30,7 @@ from storage.ports import (
     Catalog,
     Changes,
     DeadLetters,
+    Decisions,
     Devices,
     Evidence,
     Identifiers,
@@ -76,6 +77,7 @@ class CassandraStore:
         self.timeline: Timeline = CassandraTimeline(facts)
         self.parts: Parts = CassandraParts(derived)
         self.evidence: Evidence = CassandraEvidence(facts, clock)
+        self.decisions: Decisions = CassandraDecisions(facts, clock)
         self.devices: Devices = devices
         self.people: People = people
         self.identifiers: Identifiers = identifiers

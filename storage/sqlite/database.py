@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from storage.errors import SchemaMismatch, StoreError, StoreUnavailable
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction."""
 CACHE_KIB: Final = 65_536
@@ -26,6 +26,32 @@ _UPGRADES: Final = {
             id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, published INTEGER NOT NULL, change BLOB NOT NULL
           ) WITHOUT ROWID;
           CREATE INDEX changes_by_time ON changes (published, time_ms, id);""",
+    # Nothing could write decisions before, nor changes: an embedded store had no followers.
+    2: """DROP TABLE changes;
+          DROP TABLE decisions;
+          CREATE TABLE matches (
+            a BLOB NOT NULL, b BLOB NOT NULL, match BLOB NOT NULL, PRIMARY KEY (a, b)
+          ) WITHOUT ROWID;
+          CREATE INDEX matches_by_b ON matches (b, a);
+          CREATE TABLE decisions (
+            id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, decision BLOB NOT NULL
+          ) WITHOUT ROWID;
+          CREATE INDEX decisions_by_time ON decisions (time_ms, id);
+          CREATE TABLE decision_nodes (
+            node BLOB NOT NULL, id TEXT NOT NULL, PRIMARY KEY (node, id)
+          ) WITHOUT ROWID;
+          CREATE TABLE blocked_nodes (
+            node BLOB NOT NULL, id TEXT NOT NULL, PRIMARY KEY (node, id)
+          ) WITHOUT ROWID;
+          CREATE TABLE changes_announced (
+            id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, change BLOB NOT NULL
+          ) WITHOUT ROWID;
+          CREATE TABLE changes (
+            position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, change BLOB NOT NULL
+          );
+          CREATE TABLE change_profiles (
+            profile BLOB NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (profile, position)
+          ) WITHOUT ROWID;""",
 }
 
 _UNAVAILABLE: Final = (

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from identity.evidence import Companion, KeepApart, Link, MustLink, Use
+from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster, Refusal
 from storage.ports import Held, Named
@@ -106,13 +106,34 @@ class SqliteEvidence:
                 found[row[0], row[1]] = _must_link(row)
         return list(found.values())
 
-    def keep_apart(self) -> list[KeepApart]:
-        return [
-            msgspec.msgpack.decode(payload, type=KeepApart)
-            for (payload,) in self._database.rows(
-                "SELECT payload FROM decisions WHERE kind = 'keep_apart' AND NOT retracted ORDER BY id"
+    def merge_matches(self, matches: Sequence[Match]) -> list[Match]:
+        changed = []
+        with self._database.transaction():
+            held = {(m.a, m.b): m for m in self.matches_of(sorted({m.a for m in matches}))}
+            for match in matches:
+                before = held.get((match.a, match.b))
+                now = match if before is None else before.merge(match)
+                if now != before:
+                    held[match.a, match.b] = now
+                    changed.append(now)
+            self._database.write_many(
+                "INSERT OR REPLACE INTO matches VALUES (?, ?, ?)",
+                [(match.a, match.b, msgspec.msgpack.encode(match)) for match in changed],
             )
-        ]
+        return changed
+
+    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
+        found: dict[tuple[Node, Node], Match] = {}
+        for end in ("a", "b"):
+            for row in self._database.rows_in(_naming("a, b, match", "matches", end), nodes):
+                found[row[0], row[1]] = msgspec.msgpack.decode(row[2], type=Match)
+        return list(found.values())
+
+    def scan_matches(self) -> Iterator[Match]:
+        return (
+            msgspec.msgpack.decode(blob, type=Match)
+            for (blob,) in self._database.each("SELECT match FROM matches ORDER BY a, b")
+        )
 
     def scan_links(self) -> Iterator[Link]:
         return map(_link, self._database.each(f"SELECT {_LINK} FROM links ORDER BY a, b"))

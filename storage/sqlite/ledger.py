@@ -6,7 +6,6 @@ from typing import Final
 
 import msgspec
 
-from identity.changes import PersonChange
 from storage.ports import CatalogItem, DeadLetter, StoredPosition
 from storage.sqlite.database import Database
 
@@ -130,38 +129,6 @@ class SqliteCatalog:
 
     def count(self) -> int:
         return int(self._database.rows("SELECT count(*) FROM items")[0][0])
-
-
-class SqliteChanges:
-    """`storage.ports.Changes`."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def announce(self, changes: Sequence[PersonChange]) -> None:
-        self._write(changes, published=False)
-
-    def announced(self, limit: int) -> list[PersonChange]:
-        return self._list("published = 0", (limit,))
-
-    def published(self, changes: Sequence[PersonChange]) -> None:
-        self._write(changes, published=True)
-
-    def history(self, after: tuple[int, str], limit: int) -> list[PersonChange]:
-        return self._list("published = 1 AND (time_ms, id) > (?, ?)", (*after, limit))
-
-    def _write(self, changes: Sequence[PersonChange], *, published: bool) -> None:
-        self._database.write_many(
-            "INSERT INTO changes VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-            "published = max(published, excluded.published)",
-            [(c.id, c.time_ms, published, msgspec.msgpack.encode(c)) for c in changes],
-        )
-
-    def _list(self, where: str, parameters: tuple[int | str, ...]) -> list[PersonChange]:
-        rows = self._database.rows(
-            f"SELECT change FROM changes WHERE {where} ORDER BY time_ms, id LIMIT ?", parameters
-        )
-        return [msgspec.msgpack.decode(blob, type=PersonChange) for (blob,) in rows]
 
 
 class SqliteLeases:

@@ -31,10 +31,17 @@ CREATE TABLE must_links (
 ) WITHOUT ROWID;
 CREATE INDEX must_links_by_b ON must_links (b, a);
 
--- Decisions of operators; a retracted one is kept.
-CREATE TABLE decisions (
-  id TEXT PRIMARY KEY, kind TEXT NOT NULL, since_ms INTEGER NOT NULL, payload BLOB NOT NULL, retracted INTEGER NOT NULL
+-- What linking models found.
+CREATE TABLE matches (
+  a BLOB NOT NULL, b BLOB NOT NULL, match BLOB NOT NULL, PRIMARY KEY (a, b)
 ) WITHOUT ROWID;
+CREATE INDEX matches_by_b ON matches (b, a);
+
+-- Decisions of operators; a retracted one is kept.
+CREATE TABLE decisions (id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, decision BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX decisions_by_time ON decisions (time_ms, id);
+CREATE TABLE decision_nodes (node BLOB NOT NULL, id TEXT NOT NULL, PRIMARY KEY (node, id)) WITHOUT ROWID;
+CREATE TABLE blocked_nodes (node BLOB NOT NULL, id TEXT NOT NULL, PRIMARY KEY (node, id)) WITHOUT ROWID;
 
 CREATE TABLE uses (
   device BLOB NOT NULL, hour INTEGER NOT NULL, person BLOB NOT NULL,
@@ -75,8 +82,9 @@ CREATE TABLE refusals (
 CREATE INDEX refusals_by_b ON refusals (b, a);
 CREATE INDEX refusals_by_time ON refusals (since_ms);
 
--- Changes of people: announced before they take effect, then published.
-CREATE TABLE changes (
-  id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, published INTEGER NOT NULL, change BLOB NOT NULL
+-- Changes of people: announced before they take effect, then published, in that order.
+CREATE TABLE changes_announced (id TEXT PRIMARY KEY, time_ms INTEGER NOT NULL, change BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE changes (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, change BLOB NOT NULL);
+CREATE TABLE change_profiles (
+  profile BLOB NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (profile, position)
 ) WITHOUT ROWID;
-CREATE INDEX changes_by_time ON changes (published, time_ms, id);

@@ -9,6 +9,7 @@ from storage.ports import (
     Catalog,
     Changes,
     DeadLetters,
+    Decisions,
     Devices,
     Evidence,
     Identifiers,
@@ -21,6 +22,7 @@ from storage.ports import (
 )
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
 from storage.sqlite.database import Database
+from storage.sqlite.deciding import SqliteChanges, SqliteDecisions
 from storage.sqlite.identity import (
     SqliteDevices,
     SqliteEvidence,
@@ -30,7 +32,6 @@ from storage.sqlite.identity import (
 )
 from storage.sqlite.ledger import (
     SqliteCatalog,
-    SqliteChanges,
     SqliteDeadLetters,
     SqliteLeases,
     SqlitePositions,
@@ -47,6 +48,7 @@ class SqliteStore:
         self.timeline: Timeline = SqliteTimeline(self.database)
         self.parts: Parts = SqliteParts(self.database)
         self.evidence: Evidence = SqliteEvidence(self.database)
+        self.decisions: Decisions = SqliteDecisions(self.database)
         devices = SqliteDevices(self.database)
         self.devices: Devices = devices
         self.people: People = SqlitePeople(self.database)

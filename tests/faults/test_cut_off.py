@@ -15,7 +15,7 @@ from identity.evidence import Link, MustLink
 from identity.nodes import Node
 from identity.rules import Rules
 from ingest.folding import Activity, Folder
-from ingest.identify import identify
+from ingest.identify import Statements, identify
 from profiles.facts import Facts, hash64
 from profiles.part import decode
 from storage.cassandra.grouped import Grouped, Write
@@ -97,14 +97,14 @@ def test_a_decision_that_was_cut_off_after_any_row_is_made_whole(
         # People of their own for each crash: a user with an e-mail, whom new links join to others.
         user, other, old = (node("user_id", f"{name}{rows}") for name in ("u", "v", "old"))
         mail, phone = node("email", f"m{rows}@x.in"), node("phone", f"+9198{rows:08d}")
-        identify(first, [link(user, mail, 10)], [], Rules())
+        identify(first, Statements([link(user, mail, 10)]), Rules())
         # The second user is refused: the e-mail is the first one's.
         links = [link(mail, phone, 20), link(other, mail, 30), link(other, phone, 15)]
         musts = [must_link(user, old, 40)]
         with monkeypatch.context() as patch:
             killed_after(rows, dice, patch)
-            whole = finishes(lambda: identify(first, links, musts, Rules()))  # noqa: B023
-        identify(successor, links, musts, Rules(), again=True)
+            whole = finishes(lambda: identify(first, Statements(links, musts), Rules()))  # noqa: B023
+        identify(successor, Statements(links, musts), Rules(), again=True)
 
         stated = {*links, link(user, mail, 10)}
         for end in (user, other, mail, phone):

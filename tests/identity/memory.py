@@ -23,7 +23,7 @@ class Memory:
         self.clusters: dict[Node, Cluster] = {}
         self.refusals: set[Refusal] = set()
         self.decisions = list(keep_apart)
-        self.blocked: set[Node] = set()
+        self.unnamed: set[Node] = set()
         self.rows_read = 0
         self.calls = 0
         self._decide = deciding_by
@@ -44,9 +44,17 @@ class Memory:
     def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
         return [match for key, match in self.matches.items() if set(key) & set(nodes)]
 
-    def keep_apart(self) -> list[KeepApart]:
+    def keep_apart_of(self, nodes: Collection[Node]) -> list[KeepApart]:
         self.calls += 1
-        return self.decisions
+        wanted = set(nodes)
+        return [
+            each
+            for each in self.decisions
+            if any(not wanted.isdisjoint(group) for group in each.groups)
+        ]
+
+    def blocked(self) -> Collection[Node]:
+        return self.unnamed
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
         self.calls += 1
@@ -82,9 +90,12 @@ class Memory:
         if not changed and not must_changed and not touched:
             return None
         change = self._decide(
-            list(changed.values()), must_changed, self, rules,
-            touched=touched, matches_of=self.matches_of, blocked=self.blocked,
-        )  # fmt: skip
+            list(changed.values()),
+            must_changed,
+            self,
+            rules,
+            touched=touched,
+        )
         self._apply(change)
         return change
 
@@ -111,5 +122,5 @@ class Memory:
             must_links=list(self.must_links.values()),
             keep_apart=self.decisions,
             matches=list(self.matches.values()),
-            blocked=frozenset(self.blocked),
+            blocked=frozenset(self.unnamed),
         )

@@ -41,10 +41,10 @@ def apply(world: Memory, step: Step, rules: Rules) -> Change | None:
         touched = set(key)
     if step.kind == "block":
         touched = {[*EMAILS, *PHONES][step.chosen % (len(EMAILS) + len(PHONES))]}
-        world.blocked |= touched
-    if step.kind == "unblock" and world.blocked:
-        touched = {sorted(world.blocked)[step.chosen % len(world.blocked)]}
-        world.blocked -= touched
+        world.unnamed |= touched
+    if step.kind == "unblock" and world.unnamed:
+        touched = {sorted(world.unnamed)[step.chosen % len(world.unnamed)]}
+        world.unnamed -= touched
     return world.take(step.links, step.must_links, rules, touched)
 
 
@@ -159,7 +159,8 @@ def _ignoring_refusals(*args: Any, **more: Any) -> Change:
 
     class Blind:
         links_of, must_links_of = known.links_of, known.must_links_of
-        keep_apart, clusters_of = known.keep_apart, known.clusters_of
+        keep_apart_of, matches_of = known.keep_apart_of, known.matches_of
+        blocked, clusters_of = known.blocked, known.clusters_of
 
         def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
             return []

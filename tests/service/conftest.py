@@ -8,9 +8,11 @@ from typing import Self
 import grpc
 import pytest
 
+from ingest.deciding import DecidingHere
 from service.config import GrpcConfig
 from service.pb.onefold.v1 import common_pb2
 from service.pb.onefold.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from service.pb.onefold.v1.decision_service_pb2_grpc import DecisionServiceStub
 from service.pb.onefold.v1.identity_service_pb2_grpc import IdentityServiceStub
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.pb.onefold.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
@@ -68,11 +70,13 @@ class Api:
             reader=self.shop.reader,
             recommending=recommending(self.shop) if recommending else self.models,
             now_ms=lambda: self.now_ms,
+            open_deciding=lambda: DecidingHere(self.shop.store, self.shop.rules),
         )
         self.server = RpcServer(self.served, options or GrpcConfig(port=0, grace_s=0.2)).start()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
         self.profiles = ProfileServiceStub(self.channel)
         self.identity = IdentityServiceStub(self.channel)
+        self.decisions = DecisionServiceStub(self.channel)
         self.recommendations = RecommendationServiceStub(self.channel)
         self.catalog = CatalogServiceStub(self.channel)
 

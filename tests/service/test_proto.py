@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from service.generate import PB, ROOT, generate
 from service.pb.onefold.v1 import (
     catalog_service_pb2,
+    decision_service_pb2,
     identity_service_pb2,
     profile_service_pb2,
     recommendation_service_pb2,
@@ -22,6 +24,7 @@ from tests.service.refusals import read
 
 FILES = (
     catalog_service_pb2,
+    decision_service_pb2,
     identity_service_pb2,
     profile_service_pb2,
     recommendation_service_pb2,
@@ -72,9 +75,19 @@ def test_every_method_is_served(api: Api) -> None:
     for file in FILES:
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
-                call: Any = api.channel.unary_unary(f"/{service.full_name}/{method.name}")
+                path = f"/{service.full_name}/{method.name}"
+                call: Any = api.channel.unary_unary(path)
+                if method.server_streaming:
+                    call = partial(first_of, api.channel.unary_stream(path))
                 code, _ = answer(call, b"")
                 assert code in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT), method.name
+
+
+def first_of(call: Any, request: bytes, timeout: float) -> bytes:
+    stream = call(request, timeout=timeout)
+    first: bytes = next(stream)
+    stream.cancel()
+    return first
 
 
 def answer(call: Any, request: bytes) -> tuple[grpc.StatusCode, bytes]:

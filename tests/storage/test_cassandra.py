@@ -21,7 +21,7 @@ from ingest.verify import verify
 from profiles.facts import facts_of
 from simulator.shop import Shop
 from storage.cassandra.connection import CarefulRetryPolicy
-from storage.cassandra.schema import begin_switch, finish_switch, migrate
+from storage.cassandra.schema import SCHEMA_VERSION, begin_switch, finish_switch, migrate
 from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.store import CassandraStore
 from storage.cassandra.survey import survey
@@ -142,9 +142,27 @@ def test_another_schema_or_other_keys_are_refused(
         with pytest.raises(SchemaMismatch, match="run `onefold migrate`"):
             CassandraStore(cassandra_settings, KEYS)
     finally:
-        become("1")
+        become(str(SCHEMA_VERSION))
     with pytest.raises(KeyMismatch):
         CassandraStore(cassandra_settings, Keys(b"x" * 32, b"y" * 32))
+
+
+def test_a_keyspace_of_an_older_version_is_upgraded(
+    cassandra_store: CassandraStore, cassandra_settings: CassandraSettings
+) -> None:
+    facts, _ = cassandra_settings.keyspaces(1)
+    run = cassandra_store.connection.run
+    run(f"CREATE TABLE {facts}.change_days (key text PRIMARY KEY)")
+    run(f"DROP TABLE {facts}.matches")
+    cassandra_store.connection.execute(
+        f"UPDATE {facts}.meta SET value = ? WHERE key = 'schema_version' IF EXISTS", ("1",)
+    )
+    done = migrate(cassandra_settings)
+    assert f"made table {facts}.matches" in done
+    assert f"dropped table {facts}.change_days" in done
+    assert done[-1] == "schema version 2"
+    assert migrate(cassandra_settings) == []
+    CassandraStore(cassandra_settings, KEYS).close()
 
 
 def test_what_is_wrong_with_the_cluster_is_said(cassandra_settings: CassandraSettings) -> None:

@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from identity.changes import Kind, PersonChange
-from identity.evidence import NEVER, Companion, Link, MustLink, Use
+from identity.decisions import Decision, DecisionKind, Retraction
+from identity.evidence import NEVER, Companion, Link, Match, MustLink, Use
 from identity.nodes import Node, NodeHasher
 from identity.resolve import Cluster, Refusal
 from storage.ports import (
@@ -202,7 +204,6 @@ def test_the_earliest_must_link_stands(store: Store) -> None:
     assert (
         store.evidence.must_links_of([RAVI]) == list(store.evidence.scan_must_links()) == [earlier]
     )
-    assert store.evidence.keep_apart() == []
 
 
 def test_uses_merge_per_device_person_and_hour(store: Store) -> None:
@@ -355,15 +356,93 @@ def test_a_change_is_announced_until_it_is_published(store: Store) -> None:
     store.changes.announce([late])
     assert store.changes.announced(10) == [early, late]
     assert store.changes.announced(1) == [early]
-    assert store.changes.history((0, ""), 10) == []
+    assert store.changes.history(0, 10) == []
     store.changes.published([early])
     store.changes.published([early])
     assert store.changes.announced(10) == [late]
     store.changes.published([late])
     assert store.changes.announced(10) == []
-    assert store.changes.history((0, ""), 10) == [early, late]
-    assert store.changes.history((5, "a"), 10) == [late]
-    assert store.changes.history((5, ""), 1) == [early]
+    published = store.changes.history(0, 10)
+    assert [each.change for each in published if each.change != early] == [late]
+    assert published[0].change == early
+    assert sorted({each.position for each in published}) == [each.position for each in published]
+    assert store.changes.history(0, 1) == published[:1]
+    assert store.changes.history(published[0].position, 10) == published[1:]
+    assert store.changes.history(published[-1].position, 10) == []
+
+
+def test_changes_are_found_by_id_and_by_whom_they_were_about(store: Store) -> None:
+    one, other = change("a", 5), change("b", 7)
+    store.changes.published([one])
+    store.changes.published([other])
+    assert store.changes.get(["b", "nobody", "a"]) == {"a": one, "b": other}
+    assert store.changes.of([MAIL, ASHA], 10) == [other, one]
+    assert store.changes.of([MAIL], 1) == [other]
+    assert store.changes.of([RAVI], 10) == []
+
+
+def test_what_is_published_later_is_never_behind_a_reader(store: Store) -> None:
+    seen: list[int] = []
+    for number in range(4):
+        if number == 2:
+            store.leases.take("identity", "another")
+        # Evidence may come late: its change is published last all the same.
+        store.changes.published([change(f"c{number}", 10 - number)])
+        (new,) = store.changes.history(seen[-1] if seen else 0, 10)
+        assert new.change.id == f"c{number}"
+        seen.append(new.position)
+    assert seen == sorted(seen)
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+def decision(id_: str, at: int, *groups: set[Node], kind: str = "merge") -> Decision:
+    return Decision(
+        id=id_, kind=DecisionKind(kind), operator="meera", reason="called us", time_ms=at,
+        groups=tuple(map(frozenset, groups)),
+    )  # fmt: skip
+
+
+def test_decisions_are_found_by_id_by_node_and_by_time(store: Store) -> None:
+    merged, apart = decision("m", 5, {ASHA, MAIL}), decision("s", 7, {ASHA}, {RAVI}, kind="split")
+    assert store.decisions.put([merged, apart]) == [merged, apart]
+    assert store.decisions.get(["m", "none"]) == {"m": merged}
+    assert store.decisions.of([MAIL]) == [merged]
+    assert store.decisions.of([ASHA, RAVI]) == [merged, apart]
+    assert store.decisions.of([BROWSER]) == []
+    assert store.decisions.list(10) == [apart, merged]
+    assert store.decisions.list(1) == [apart]
+    assert store.decisions.list(10, (7, "s")) == [merged]
+
+
+def test_a_decision_that_was_taken_back_stays_so_whatever_comes_again(store: Store) -> None:
+    made = decision("b", 5, {MAIL}, kind="block")
+    back = msgspec.structs.replace(made, retraction=Retraction("meera", "a mistake", 9))
+    store.decisions.put([made])
+    assert store.decisions.blocked() == {MAIL}
+    assert store.decisions.put([back]) == [back]
+    assert store.decisions.put([made]) == [back]
+    assert store.decisions.blocked() == frozenset()
+    assert store.decisions.of([MAIL]) == [back]
+    assert store.decisions.list(10) == [back]
+    applied = msgspec.structs.replace(made, applied=("c1",))
+    assert store.decisions.put([applied])[0].applied == ("c1",)
+    assert store.decisions.get(["b"])["b"].retraction == back.retraction
+
+
+def test_the_most_probable_match_of_a_pair_stays(store: Store) -> None:
+    def match(probability: float, run: str) -> Match:
+        a, b = sorted((ASHA, RAVI))
+        return Match(a=a, b=b, probability=probability, first_ms=3, first_event=run)
+
+    merge = store.evidence.merge_matches
+    likely, likelier = match(0.9, "r1"), match(0.99, "r2")
+    assert [merge([likely]), merge([likely]), merge([likelier]), merge([likely])] == [
+        [likely], [], [likelier], [],
+    ]  # fmt: skip
+    assert store.evidence.matches_of([RAVI]) == list(store.evidence.scan_matches()) == [likelier]
+    assert store.evidence.matches_of([MAIL]) == []
 
 
 def test_each_holder_of_a_lease_has_a_later_epoch(store: Store) -> None:

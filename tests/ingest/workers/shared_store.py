@@ -10,7 +10,8 @@ from typing import Any, cast
 import msgspec
 
 from identity.changes import PersonChange
-from identity.evidence import Companion, KeepApart, Link, MustLink, Use
+from identity.decisions import Decision
+from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 from storage.ports import DeadLetter, Store, StoredPosition, TimelineRow
@@ -27,6 +28,8 @@ class Durable:
         self.parts: dict[Node, tuple[int, bytes]] = {}
         self.links: dict[tuple[Node, Node], Link] = {}
         self.must_links: dict[tuple[Node, Node], MustLink] = {}
+        self.matches: dict[tuple[Node, Node], Match] = {}
+        self.decisions: dict[str, Decision] = {}
         self.uses: dict[tuple[Node, Node, int], Use] = {}
         self.companions: dict[tuple[Node, Node], Companion] = {}
         self.identifiers: dict[Node, tuple[str, bytes]] = {}
@@ -56,6 +59,7 @@ class View:
         self.timeline = _Timeline(self)
         self.parts = _Parts(self)
         self.evidence = _Evidence(self)
+        self.decisions = _Decisions(self)
         self.devices = _Devices(self)
         self.people = _People(self)
         self.identifiers = _Identifiers(self)
@@ -160,8 +164,49 @@ class _Evidence(_Part):
         wanted = set(nodes)
         return [link for key, link in self.held.must_links.items() if not wanted.isdisjoint(key)]
 
-    def keep_apart(self) -> list[KeepApart]:
-        return []
+    def merge_matches(self, matches: Sequence[Match]) -> list[Match]:
+        changed = []
+        for match in matches:
+            self.point("match")
+            held = self.held.matches.get((match.a, match.b))
+            now = match if held is None else held.merge(match)
+            self.held.matches[match.a, match.b] = now
+            if now != held:
+                changed.append(now)
+        return changed
+
+    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
+        wanted = set(nodes)
+        return [match for key, match in self.held.matches.items() if not wanted.isdisjoint(key)]
+
+
+class _Decisions(_Part):
+    """Each decision is one cell: what is written of it to several rows is the store's own matter."""
+
+    def put(self, decisions: Sequence[Decision]) -> list[Decision]:
+        merged = []
+        for decision in decisions:
+            self.point("decision")
+            held = self.held.decisions.get(decision.id)
+            now = decision if held is None else held.merge(decision)
+            self.held.decisions[decision.id] = now
+            merged.append(now)
+        return merged
+
+    def get(self, ids: Sequence[str]) -> dict[str, Decision]:
+        return {each: self.held.decisions[each] for each in ids if each in self.held.decisions}
+
+    def of(self, nodes: Sequence[Node]) -> list[Decision]:
+        wanted = set(nodes)
+        return [
+            decision
+            for _, decision in sorted(self.held.decisions.items())
+            if not wanted.isdisjoint(decision.nodes)
+        ]
+
+    def blocked(self) -> frozenset[Node]:
+        every = (decision.blocked() for decision in self.held.decisions.values())
+        return frozenset[Node]().union(*every)
 
 
 class _Devices(_Part):
@@ -285,6 +330,8 @@ def write_to(durable: Durable, store: Store) -> None:
     store.parts.write(durable.parts)
     store.evidence.merge_links(list(durable.links.values()))
     store.evidence.merge_must_links(list(durable.must_links.values()))
+    store.evidence.merge_matches(list(durable.matches.values()))
+    store.decisions.put(list(durable.decisions.values()))
     store.devices.merge_uses(list(durable.uses.values()))
     store.devices.merge_companions(list(durable.companions.values()))
     store.identifiers.put(durable.identifiers)

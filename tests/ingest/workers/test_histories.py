@@ -151,11 +151,11 @@ def test_the_histories_find_a_mistake(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mistake(monkeypatch)
-    for seed in range(100):
+    for seed in range(500):
         try:
             wrong, _ = history(told, tmp_path, seed)
         except AssertionError:  # the store itself noticed
             return
         if wrong:
             return
-    pytest.fail("a hundred histories did not notice")
+    pytest.fail("five hundred histories did not notice")

@@ -9,6 +9,7 @@ from identity.changes import Kind, PersonChange
 from identity.evidence import Link
 from identity.nodes import Node
 from identity.resolve import Cluster
+from ingest.identify import Statements
 from ingest.log import Message
 from ingest.messages import EPOCH, encode_statements
 from ingest.workers.identify import LEASE
@@ -32,7 +33,7 @@ def link(one: Node, other: Node, at: int = NOON) -> Link:
 
 
 def say(world: World, *links: Link) -> None:
-    for key, value in encode_statements(links, []):
+    for key, value in encode_statements(Statements(links)):
         world.log.append(LINKS, value, key)
 
 
@@ -85,7 +86,7 @@ def test_a_new_link_joins_two_and_followers_hear_of_it(world: World) -> None:
     assert message.key == cluster.profile_id.hex().encode()
     assert message.headers == {EPOCH: b"1"}
     body = msgspec.json.decode(message.value)
-    assert (body["format"], body["time"], body["kind"]) == (1, NOON, "merged")
+    assert (body["format"], body["time"], body["kind"]) == (1, NOON, "created")
     assert [profile["members"] for profile in body["before"]] == [
         [node.hex()] for node in sorted((ASHA, MAIL))
     ]
@@ -115,7 +116,7 @@ def test_only_one_of_several_decides(world: World) -> None:
     say(world, link(ASHA, MAIL))
     world.drain()
     assert world.durable.epoch >= 1
-    assert told(world) == [(world.durable.epoch, "merged")]
+    assert told(world) == [(world.durable.epoch, "created")]
 
 
 def test_a_change_that_was_announced_is_published_by_whoever_takes_over(world: World) -> None:
@@ -125,7 +126,7 @@ def test_a_change_that_was_announced_is_published_by_whoever_takes_over(world: W
     world.drain()
     decider(world)
     world.drain()
-    assert told(world) == [(1, "merged"), (2, "merged")]
+    assert told(world) == [(1, "created"), (2, "created")]
     assert len({message.value for message in world.log.messages(CHANGES)}) == 1, "the same text"
     assert world.durable.announced[1] == ()
 
@@ -261,7 +262,7 @@ def test_conflicts_changes_and_the_epoch_are_metered(world: World) -> None:
     worker.step()
     worker.step()
     worker.stage.close()
-    assert ("merged", 1) in heard
+    assert ("created", 1) in heard
     assert ("limit:user_id", 1) in heard
     assert [each for each in heard if each[0] == "epoch"][-2:] == [("epoch", 1), ("epoch", 0)]
 

@@ -1,0 +1,250 @@
+"""Operators decide about people: what a decision would do, and making it (DESIGN §3.4)."""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from threading import Lock
+from typing import Final, Protocol
+
+import msgspec
+
+from identity.changes import Cause, Kind, PersonChange, changes_of
+from identity.decisions import Decision, DecisionKind, Retraction
+from identity.incremental import decide
+from identity.nodes import USER_ID, Node, code_of, names_device, type_code
+from identity.resolve import Refusal
+from identity.rules import Rules
+from ingest.errors import IngestError
+from ingest.identify import Statements, StoredEvidence, decided_ms, identify_here
+from ingest.log import Producer
+from ingest.messages import encode_statements
+from storage.ports import EmbeddedStore, Store
+
+NODES_MAX: Final = 1_000
+"""Identifiers that one decision names."""
+WAIT_S: Final = 20.0
+"""How long a decision may take: a stand-by takes over within it."""
+_LOOK_S: Final = 0.02
+_LOOK_S_MAX: Final = 0.25
+
+
+class DecisionError(IngestError):
+    """The root of what a decision is refused for. Messages hold no personal data."""
+
+
+class DecisionRefused(DecisionError):
+    """It would change nothing, or contradicts what stands; says what to do."""
+
+
+class NoSuchDecision(DecisionError):
+    """No decision, change or conflict has that id."""
+
+
+class DecisionPending(DecisionError):
+    """It is in the log, but nobody has applied it yet; asking with the same id again is safe."""
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """Who decides, when, and why."""
+
+    id: str
+    """Chosen by whoever asks: the same id again is the same decision."""
+    operator: str
+    reason: str
+    time_ms: int
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a decision would do. Nothing of it is written."""
+
+    decision: Decision
+    changes: Sequence[PersonChange]
+    """Of people; without conflicts."""
+    refused: Sequence[Refusal]
+    """What would be refused that is not now."""
+    accepted: Sequence[Refusal]
+    """What is refused now and would not be any more."""
+
+
+class Deciding(Protocol):
+    """Makes decisions true."""
+
+    def say(self, said: Statements) -> None:
+        """Have statements decided: at once, or as soon as the one writer reads them."""
+
+    def make(self, decision: Decision) -> Decision:
+        """Make a decision, or take one back; as it stands once people are up to date with it.
+
+        DecisionPending if that takes too long.
+        """
+
+
+class DecidingHere:
+    """`Deciding` in the process that owns the store: one transaction."""
+
+    def __init__(self, store: EmbeddedStore, rules: Rules) -> None:
+        self._store = store
+        self._rules = rules
+
+    def say(self, said: Statements) -> None:
+        """Decided when this returns."""
+        with self._store.transaction():
+            identify_here(self._store, said, self._rules)
+
+    def make(self, decision: Decision) -> Decision:
+        """Made when this returns."""
+        self.say(Statements(decisions=[decision]))
+        return self._store.decisions.get([decision.id])[decision.id]
+
+
+class DecidingByLog:
+    """`Deciding` by the one writer of people, who reads the links topic."""
+
+    def __init__(
+        self, producer: Producer, store: Store, topic: str, wait_s: float = WAIT_S
+    ) -> None:
+        self._producer = producer
+        self._store = store
+        self._topic = topic
+        self._wait_s = wait_s
+        self._lock = Lock()
+
+    def say(self, said: Statements) -> None:
+        """In the log when this returns."""
+        with self._lock:  # a producer is for one thread
+            for key, value in encode_statements(said):
+                self._producer.send(self._topic, value, key)
+            self._producer.flush()
+
+    def make(self, decision: Decision) -> Decision:
+        """Made when this returns."""
+        self.say(Statements(decisions=[decision]))
+        deadline = time.monotonic() + self._wait_s
+        pause_s = _LOOK_S
+        while True:
+            made = self._store.decisions.get([decision.id]).get(decision.id)
+            if made is not None and _is_applied(made, taken_back=not decision.standing):
+                return made
+            if time.monotonic() > deadline:
+                raise DecisionPending(
+                    "the decision is recorded, but no identity worker has applied it yet; see "
+                    "`onefold doctor`, then ask again with the same decision id"
+                )
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LOOK_S_MAX)
+
+
+def _is_applied(decision: Decision, *, taken_back: bool) -> bool:
+    if taken_back:
+        return decision.retraction is not None and decision.retraction.applied is not None
+    return decision.applied is not None
+
+
+def merge(store: Store, draft: Draft, nodes: Collection[Node]) -> Decision:
+    """That `nodes` are one person. DecisionRefused if that stands, or contradicts what stands."""
+    group = _people(nodes)
+    if len(group) < 2:
+        raise DecisionRefused("a merge needs two identifiers or more that differ")
+    for decision in store.decisions.of(sorted(group)):
+        for apart in decision.keep_apart():
+            if sum(not side.isdisjoint(group) for side in apart.groups) > 1:
+                raise DecisionRefused(f"decision {decision.id} keeps them apart; retract it first")
+        if not decision.blocked().isdisjoint(group):
+            raise DecisionRefused(f"decision {decision.id} blocks one of them; retract it first")
+    return _drafted(draft, DecisionKind.MERGE, [group])
+
+
+def split(draft: Draft, sides: Sequence[Collection[Node]], undoes: str = "") -> Decision:
+    """That members of different `sides` never share a profile."""
+    groups = [_people(side) for side in sides if side]
+    if len(groups) < 2:
+        raise DecisionRefused("a split needs two sides or more, each with an identifier")
+    if sum(map(len, groups)) > len(frozenset().union(*groups)):
+        raise DecisionRefused("an identifier is on two sides")
+    return _drafted(draft, DecisionKind.SPLIT, groups, undoes)
+
+
+def block(draft: Draft, nodes: Collection[Node]) -> Decision:
+    """That `nodes` name nobody: what names them joins nobody any more."""
+    return _drafted(draft, DecisionKind.BLOCK, [frozenset({node}) for node in _people(nodes)])
+
+
+def undo(store: Store, draft: Draft, change_id: str) -> Decision:
+    """A split into what was before a change that joined people."""
+    change = store.changes.get([change_id]).get(change_id)
+    if change is None:
+        raise NoSuchDecision(f"no change {change_id}")
+    if change.kind not in (Kind.MERGED, Kind.CREATED, Kind.REGROUPED) or len(change.before) < 2:
+        made_by = [each for each in store.decisions.get(change.because).values() if each.standing]
+        advice = f"; retract decision {made_by[0].id}" if made_by else "; it joined nobody"
+        raise DecisionRefused(f"a change of kind {change.kind.value} cannot be undone{advice}")
+    nodes = sorted({node for side in change.before for node in side.members})
+    for decision in store.decisions.of(nodes):
+        if decision.undoes == change_id and decision.standing and decision.id != draft.id:
+            raise DecisionRefused(f"decision {decision.id} has undone it already")
+    return split(draft, [side.members for side in change.before], change_id)
+
+
+def retract(store: Store, draft: Draft, decision_id: str) -> Decision:
+    """A decision taken back by `draft`'s operator, whose id does not matter."""
+    decision = store.decisions.get([decision_id]).get(decision_id)
+    if decision is None:
+        raise NoSuchDecision(f"no decision {decision_id}")
+    if decision.retraction is not None:
+        return decision
+    taken_back = Retraction(draft.operator, draft.reason, draft.time_ms)
+    return msgspec.structs.replace(decision, retraction=taken_back)
+
+
+def preview(store: Store, rules: Rules, decision: Decision) -> Preview:
+    """What a decision, made or taken back, would change now. Nothing is written."""
+    known = StoredEvidence(store, [decision])
+    change = decide([], [], known, rules, touched=decision.nodes)
+    before = set(known.refusals_of(change.resolved))
+    at_ms = decided_ms(decision)
+    changes = changes_of(change, at_ms, [Cause(decision.id, at_ms, decision.nodes)], before)
+    return Preview(
+        decision,
+        [each for each in changes if each.kind is not Kind.CONFLICT],
+        sorted(set(change.refusals) - before, key=_newest_first),
+        sorted(before - set(change.refusals), key=_newest_first),
+    )
+
+
+def exceeded(members: Collection[Node], rules: Rules) -> list[str]:
+    """The limits that a person of `members` exceeds, as a must-link may; in words."""
+    names = (*rules.person_priority, *rules.external_ids)
+    counts = Counter(map(type_code, members))
+    limits = {
+        **dict.fromkeys(names, rules.limit_default),
+        USER_ID: rules.limit_user_id,
+        **rules.limits,
+    }
+    return [
+        f"{name}: {counts[code_of(name)]}, limit {limits[name]}"
+        for name in names
+        if counts[code_of(name)] > limits[name]
+    ]
+
+
+def _newest_first(refusal: Refusal) -> tuple[int, Node, Node]:
+    return -refusal.since_ms, refusal.a, refusal.b
+
+
+def _people(nodes: Collection[Node]) -> frozenset[Node]:
+    if any(map(names_device, nodes)):
+        raise DecisionRefused(
+            "a device is nobody's for good: name people by user id, e-mail or phone"
+        )
+    return frozenset(nodes)
+
+
+def _drafted(
+    draft: Draft, kind: DecisionKind, groups: Sequence[frozenset[Node]], undoes: str = ""
+) -> Decision:
+    if sum(map(len, groups)) > NODES_MAX:
+        raise DecisionRefused(f"more than {NODES_MAX} identifiers in one decision")
+    return Decision(
+        id=draft.id, kind=kind, operator=draft.operator, reason=draft.reason,
+        time_ms=draft.time_ms, groups=tuple(sorted(groups, key=min)), undoes=undoes,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Linking: which records without a shared identifier are probably one person."""
