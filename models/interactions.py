@@ -116,8 +116,14 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
-    def where(self, mask: npt.NDArray[np.bool_]) -> "Interactions":
-        """The rows of a mask, with the same codes."""
+    def in_one_order(self) -> "Interactions":
+        """The same rows with ties by user, item, kind and quantity, whatever order they came in."""
+        return self.where(
+            np.lexsort((self.quantity, self.kind, self.item, self.user, self.time_ms))
+        )
+
+    def where(self, mask: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> "Interactions":
+        """The rows of a mask, or those with some numbers, with the same codes."""
         return Interactions(
             self.user[mask], self.item[mask], self.kind[mask], self.time_ms[mask],
             self.quantity[mask], self.users, self.items,

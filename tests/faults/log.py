@@ -108,12 +108,21 @@ class Log:
         """Let a group that has no members read `topics` again from their first message."""
         first = self._listed(topics, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         places = [TopicPartition(t, p, offset) for (t, p), offset in first.items()]
-        asked = self._admin.alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, places)]
-        )
-        for future in asked.values():
-            for place in future.result(TIMEOUT_S).topic_partitions:
-                assert place.error is None, place.error
+
+        def moved() -> bool:
+            asked = self._admin.alter_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group, places)]
+            )
+            errors = {
+                place.error.code() if place.error else None
+                for future in asked.values()
+                for place in future.result(TIMEOUT_S).topic_partitions
+            }
+            # The broker may think for a while that those who have just left are still there.
+            assert errors <= {None, KafkaError.UNKNOWN_MEMBER_ID}, errors
+            return errors == {None}
+
+        until(moved, "the broker lets the group go back")
 
     def read(self, topic: str, start: Offsets | None = None, most: int = 1 << 62) -> list[Message]:
         """The messages of a topic, from `start` (else from the first) to its end now, `most` a partition."""

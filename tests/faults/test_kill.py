@@ -17,7 +17,7 @@ QUICK_S = 25
 BATCH = 20
 """Small, so that each stage is often in the middle of one."""
 KILLS = 50
-SIZES = {"record": 200, "fold": 200, "identify": 1}
+SIZES = {"record": 1_000, "fold": 200, "identify": 1}
 """Batches of the long test: identify has little to do, and is to be in the middle of it all the same."""
 
 

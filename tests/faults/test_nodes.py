@@ -25,6 +25,7 @@ AWAY_S = 20.0
 BETWEEN_S = 15.0
 """So long all nodes are there: hints reach the one that was away, before another one goes."""
 RATE = 120.0
+SLOW_RATE = 50.0
 """Events a second, about half of what three nodes and everything else bear on two cores."""
 
 
@@ -84,7 +85,7 @@ def test_work_goes_on_while_one_node_of_three_is_killed_or_paused(
         world.start(*STAGES, "identify")
         for stage in STAGES[:2]:
             world.joined(stage, 1)
-        sending = Background(lambda: world.send(messages, rate=RATE))
+        sending = Background(lambda: world.send(messages, rate=SLOW_RATE))
         time.sleep(5)
         first, second, third = cluster.nodes
         for node in (third, first, second):

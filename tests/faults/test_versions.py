@@ -51,11 +51,12 @@ def test_another_schema_is_refused_by_everything_and_goes_on_when_it_fits_again(
     world.finish("record")
 
 
-def test_a_stream_knows_its_truth(small: Expected) -> None:
+def test_a_stream_knows_its_truth(small: Expected, logins: Expected) -> None:
     """The comparisons above mean nothing if the stream has no disorder in it."""
     stream: Stream = small.stream
     assert len(stream.messages) > 1.2 * len(stream.message_ids)
     assert len({message.source for message in stream.messages}) == 2
     assert len(small.picture.people) > 20
     assert small.picture.refusals
-    assert small.picture.must_links
+    assert logins.picture.must_links
+    assert logins.picture.refusals

@@ -65,3 +65,15 @@ def test_a_table_of_pandas_becomes_interactions() -> None:
     assert data.users.tolist() == ["1", "2"]
     assert data.time_ms[1] - data.time_ms[0] == DAY_MS
     assert set(data.kind.tolist()) == {int(Kind.BOUGHT)}
+
+
+def test_in_one_order_ties_do_not_depend_on_who_came_first() -> None:
+    rows = [
+        ("u", "b", Kind.VIEWED, 5, 1.0),
+        ("u", "a", Kind.BOUGHT, 5, 2.0),
+        ("t", "a", Kind.VIEWED, 9, 1.0),
+    ]
+    there, back = Interactions.of(rows), Interactions.of(reversed(rows))
+    assert there.content_hash() != back.content_hash()
+    assert there.in_one_order().content_hash() == back.in_one_order().content_hash()
+    assert there.in_one_order().items[there.in_one_order().item].tolist() == ["a", "b", "a"]
