@@ -103,6 +103,11 @@ class _Because:
         found = {(each.time_ms, each.id) for node in nodes for each in self._naming.get(node, ())}
         return tuple(cause for _, cause in sorted(found)[:BECAUSE_MAX])
 
+    def between(self, a: Node, b: Node) -> tuple[str, ...]:
+        """The earliest causes that name both, else those that name either."""
+        both = [each for each in self._naming.get(a, ()) if b in each.nodes]
+        return _Because(both).of((a,)) or self.of((a, b))
+
 
 def _conflicts(
     change: Change, time_ms: int, because: _Because, refused_before: Iterable[Refusal]
@@ -120,7 +125,7 @@ def _conflicts(
         found.append(
             PersonChange(
                 id=digest.hexdigest(), time_ms=time_ms, kind=Kind.CONFLICT, before=ordered,
-                after=ordered, because=because.of(ends), refusal=refusal,
+                after=ordered, because=because.between(refusal.a, refusal.b), refusal=refusal,
             )
         )  # fmt: skip
     return sorted(found, key=lambda each: each.id)

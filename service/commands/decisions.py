@@ -91,21 +91,21 @@ def block(workspace: Workspace, /, **options: Any) -> None:
 
 
 @click.command("undo")
-@click.argument("change_id")
+@click.argument("change")
 @deciding_options
 @pass_workspace
-def undo(workspace: Workspace, /, change_id: str, **options: Any) -> None:
+def undo(workspace: Workspace, /, change: str, **options: Any) -> None:
     """Undo a change that joined people (`onefold identity changes` lists them)."""
-    _decide(workspace, options, lambda ws, draft: deciding.undo(ws.store, draft, change_id))
+    _decide(workspace, options, lambda ws, draft: deciding.undo(ws.store, draft, change))
 
 
 @click.command("retract")
-@click.argument("decision_id")
+@click.argument("decision")
 @deciding_options
 @pass_workspace
-def retract(workspace: Workspace, /, decision_id: str, **options: Any) -> None:
+def retract(workspace: Workspace, /, decision: str, **options: Any) -> None:
     """Take a decision back (`onefold identity decisions` lists them)."""
-    _decide(workspace, options, lambda ws, draft: deciding.retract(ws.store, draft, decision_id))
+    _decide(workspace, options, lambda ws, draft: deciding.retract(ws.store, draft, decision))
 
 
 @click.command("decisions")

@@ -2,11 +2,11 @@
 
 from hypothesis import given, settings
 
-from identity.changes import Kind, PersonChange, changes_of
+from identity.changes import Cause, Kind, PersonChange, changes_of
 from identity.evidence import KeepApart, Link, MustLink
 from identity.incremental import Change
 from identity.nodes import Node
-from identity.resolve import Cluster
+from identity.resolve import Cluster, Refusal
 from tests.identity.memory import Memory
 from tests.identity.strategies import RULES, batches, hasher, keep_aparts
 
@@ -26,12 +26,44 @@ def told(before: list[Cluster], after: list[Cluster]) -> list[PersonChange]:
     return changes_of(Change(frozenset(members), after, sorted(alone), (), before), AT)
 
 
-def test_two_who_become_one_are_merged_even_if_each_was_alone() -> None:
-    (change,) = told([], [group(A, B)])
+def test_two_who_become_one_are_merged() -> None:
+    (change,) = told([group(A, B)], [group(A, B, C)])
     assert change.kind is Kind.MERGED
-    assert change.before == (group(A), group(B))
-    assert change.after == (group(A, B),)
+    assert change.before == (group(A, B), group(C))
+    assert change.after == (group(A, B, C),)
     assert change.time_ms == AT
+
+
+def test_identifiers_that_were_each_alone_are_a_new_person() -> None:
+    (change,) = told([], [group(A, B)])
+    assert (change.kind, change.before) == (Kind.CREATED, (group(A), group(B)))
+
+
+def test_what_happens_again_later_is_another_change() -> None:
+    before, after = [group(A, B), group(C)], [group(A, B, C)]
+    members = frozenset({A, B, C})
+    change = Change(members, after, (), (), before)
+    (once,), (again,) = changes_of(change, AT), changes_of(change, AT + 1)
+    assert once.id != again.id
+
+
+def test_a_change_names_what_brought_it_about_earliest_first() -> None:
+    change = Change(frozenset({A, B}), [group(A, B)], (), (), ())
+    causes = [Cause("late", 9, (A, B)), Cause("early", 5, (B, D)), Cause("other", 1, (C, D))]
+    (told_,) = changes_of(change, AT, causes)
+    assert told_.because == ("early", "late")
+
+
+def test_a_refusal_is_told_once_and_changes_nobody() -> None:
+    refusal = Refusal(A, B, "limit:user_id", "2 of user_id; a person has at most 1", 7)
+    change = Change(frozenset({A, B, C}), [group(A, C)], [B], [refusal], [group(A, C)])
+    causes = [Cause("near", 1, (A, C)), Cause("both", 5, (A, B))]
+    (conflict,) = changes_of(change, AT, causes)
+    assert conflict.kind is Kind.CONFLICT
+    assert conflict.refusal == refusal
+    assert conflict.before == conflict.after == (group(A, C), group(B))
+    assert conflict.because == ("both",)
+    assert changes_of(change, AT, causes, [refusal]) == []
 
 
 def test_one_who_becomes_two_is_split() -> None:

@@ -9,13 +9,21 @@ import shlex
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from identity.event import Event, Source
+from ingest.decode import decode
 from service.cli import COMMANDS
+from service.commands.serve import Running
 from service.docs import README, TABLES, filled
+from service.pb.onefold.v1 import decision_service_pb2 as pb
+from service.workspace import Workspace
 from tests.servers import Cassandra, Kafka
 
 ROOT = README.parent
@@ -57,6 +65,31 @@ def test_every_command_of_the_readme_takes_its_arguments(arguments: list[str]) -
     # Paths that the README makes up need not be there.
     known = {option for parameter in command.params for option in parameter.opts}
     assert {each for each in rest if each.startswith("-")} <= known
+
+
+def test_the_python_of_the_readme_runs(
+    served: tuple[Workspace, Running], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, running = served
+    event = {"type": "identify", "userId": "u42", "traits": {"email": "asha@example.com"}}
+    source = workspace.sources.named("web")
+    workspace.pipeline.process([decoded(event, source)])
+    for block in python_blocks():
+        code = block.replace("localhost:50051", f"127.0.0.1:{running.rpc.port}")
+        if "WatchChanges" not in code:
+            exec(code, {})
+            continue
+        # It never ends by itself.
+        threading.Timer(1.5, running.fall_silent).start()
+        with pytest.raises(grpc.RpcError):
+            exec(code, {})
+    assert f"{pb.PERSON_CHANGE_KIND_CREATED} [" in capsys.readouterr().out
+
+
+def decoded(event: dict[str, Any], source: Source) -> Event:
+    made = decode(json.dumps(event).encode(), 1_790_000_000_000, source)
+    assert isinstance(made, Event)
+    return made
 
 
 def section(title: str) -> str:

@@ -1,0 +1,103 @@
+"""An operator's walk: look, decide, undo, take back; with the words a terminal shows."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.path.conftest import Run
+
+EVENTS = [
+    {"type": "identify", "messageId": "evt1", "userId": "asha", "traits": {"email": "home@x.in"},
+     "timestamp": "2026-11-01T10:00:00Z"},
+    {"type": "identify", "messageId": "evt2", "userId": "ravi", "traits": {"email": "home@x.in"},
+     "timestamp": "2026-11-02T10:00:00Z"},
+    {"type": "track", "event": "Product Viewed", "anonymousId": "b1", "userId": "ravi",
+     "timestamp": "2026-11-03T10:00:00Z", "properties": {"product_id": "tea"}},
+]  # fmt: skip
+WHY = ("--yes", "--reason", "they called", "--operator", "meera")
+
+
+@pytest.fixture
+def couple(tmp_path: Path, onefold: Run) -> Run:
+    file = tmp_path / "events.jsonl"
+    file.write_text("\n".join(json.dumps(event) for event in EVENTS))
+    onefold("ingest", str(file))
+    return onefold
+
+
+def test_a_merge_is_looked_at_made_undone_and_taken_back(
+    couple: Run, as_json: Callable[..., Any]
+) -> None:
+    two = ("--user", "asha", "--user", "ravi")
+    plan = couple("identity", "merge", *two, "--dry-run").stdout
+    assert "would be merged" in plan
+    assert "user_id: 2, limit 1" in plan
+    assert "1 conflicts would end: limit:user_id" in plan
+    assert "2 events" in plan
+    assert as_json("identity", "decisions") == []
+
+    made = as_json("identity", "merge", *two, *WHY)
+    (change,) = made["changes"]
+    assert made["decision"]["operator"] == "meera"
+    history = as_json("identity", "changes", "--email", "home@x.in")
+    assert [each["kind"] for each in history] == ["merged", "conflict", "created"]
+    assert history[0]["because"] == [made["decision"]["id"]]
+    assert history[1]["because"] == ["evt2"]
+
+    undone = as_json("identity", "undo", change["id"], *WHY)
+    # The links that would join them are conflicts again.
+    assert [each["kind"] for each in undone["changes"]] == ["split", "conflict", "conflict"]
+    shown = couple("identity", "decisions").stdout
+    assert "stands" in shown
+    again = couple("identity", "merge", *two, *WHY, ok=False).stderr
+    assert f"decision {undone['decision']['id']} keeps them apart; retract it first" in again
+
+    couple("identity", "retract", undone["decision"]["id"], *WHY)
+    couple("identity", "retract", made["decision"]["id"], *WHY)
+    assert len(as_json("identity", "explain", "--user", "asha")["links"]) == 1
+    assert all(each["retraction"] for each in as_json("identity", "decisions"))
+
+
+def test_an_email_is_given_to_somebody_else_and_blocked(
+    couple: Run, as_json: Callable[..., Any]
+) -> None:
+    couple("identity", "split", "--side", "user=asha", "--side", "email=home@x.in", *WHY)
+    assert "ravi" in couple("profile", "show", "--email", "home@x.in").stdout
+    couple("identity", "block", "--email", "home@x.in", *WHY)
+    (conflict, *_) = as_json("identity", "conflicts")
+    assert conflict["rule"] == "blocked"
+
+
+def test_it_asks_before_it_decides_and_wants_to_know_why(
+    couple: Run, as_json: Callable[..., Any]
+) -> None:
+    two = ("--user", "asha", "--user", "ravi")
+    couple("identity", "merge", *two, text="n\n", ok=False)
+    assert as_json("identity", "decisions") == []
+    assert "--reason" in couple("identity", "merge", *two, "--yes", ok=False).stderr
+    assert "--yes" in couple("identity", "merge", *two, "--json", ok=False).stderr
+    said = couple("identity", "merge", *two, text="y\nsame person\n").stdout
+    assert "would be merged" in said
+    assert "decided" in said
+    (decision,) = as_json("identity", "decisions")
+    assert decision["reason"] == "same person"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["merge", "--user", "asha"], "two identifiers or more"),
+        (["merge", "--user", "asha", "--user", "ghost"], "nobody is known by one"),
+        (["split", "--side", "user=asha"], "two sides or more"),
+        (["split", "--side", "asha", "--side", "user=ravi"], "write user="),
+        (["undo", "none"], "no change none"),
+        (["retract", "none"], "no decision none"),
+        (["block"], "name an identifier"),
+        (["changes"], "name one person"),
+    ],
+)
+def test_what_cannot_be_decided_is_said(couple: Run, arguments: list[str], said: str) -> None:
+    assert said in couple("identity", *arguments, ok=False).stderr
