@@ -41,8 +41,8 @@ from tests.bench.linking_data import (
     historical,
     historical_twice,
 )
-from tests.bench.scores import Clustered, Score, closure, clustered, paired
 from tests.bench.report import goal, machine
+from tests.bench.scores import Clustered, Score, closure, clustered, paired
 
 CORES: Final = 2
 MINUTES: Final = 3.0
