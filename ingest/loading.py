@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from ingest.files import BATCH_EVENTS, Batch, FoundFile, read_batches
-from ingest.pipeline import Pipeline
+from ingest.pipeline import EventSink
 from ingest.sources import Sources
 from storage.ports import Store
 
@@ -25,7 +25,7 @@ class Loaded(msgspec.Struct):
 def load(
     files: Sequence[FoundFile],
     store: Store,
-    pipeline: Pipeline,
+    sink: EventSink,
     sources: Sources,
     now_ms: int,
     *,
@@ -47,7 +47,7 @@ def load(
         for batch in read_batches(
             file, sources, now_ms, source_name=source_name, after_line=after_line, size=batch_events
         ):
-            outcome = pipeline.process(
+            outcome = sink.process(
                 batch.events, batch.refused, [batch.position], origin=file.uri
             )
             so_far.events += outcome.events

@@ -1,6 +1,7 @@
 """The stages in one process: record → fold → identify, one transaction a batch (DESIGN §1.5)."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -25,6 +26,22 @@ class Outcome(msgspec.Struct, frozen=True):
     counted: int
     """Events that were new."""
     refused: int
+
+
+class EventSink(Protocol):
+    """Where events go: through all stages in this process, or into the log that workers read."""
+
+    def process(
+        self,
+        events: Sequence[Event],
+        refused: Sequence[Refused] = (),
+        positions: Sequence[StoredPosition] = (),
+        origin: str = "",
+    ) -> Outcome:
+        """Everything a batch says, durable when this returns."""
+
+    def accepts(self, event: Event) -> bool:
+        """Whether today's rules find somebody that `event` names."""
 
 
 class Pipeline:

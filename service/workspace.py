@@ -2,22 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from identity.event import Event
-from ingest.deadletters import Refused
 from ingest.deciding import Deciding, DecidingByLog, DecidingHere
-from ingest.pipeline import Outcome, Pipeline
+from ingest.pipeline import EventSink, Pipeline
 from ingest.sources import Sources
 from service.config import Config
 from service.metrics import Metrics
 from storage.keys import Keys
-from storage.ports import EmbeddedStore, Store, StoredPosition
+from storage.ports import EmbeddedStore, Store
 from storage.profiles import ProfileReader
 
 if TYPE_CHECKING:
@@ -30,22 +28,6 @@ DAY_MS: Final = 86_400_000
 def wall_clock_ms() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-class EventSink(Protocol):
-    """Where events go: through all stages in this process, or into the log that workers read."""
-
-    def process(
-        self,
-        events: Sequence[Event],
-        refused: Sequence[Refused] = (),
-        positions: Sequence[StoredPosition] = (),
-        origin: str = "",
-    ) -> Outcome:
-        """Everything a batch says, durable when this returns."""
-
-    def accepts(self, event: Event) -> bool:
-        """Whether today's rules find somebody that `event` names."""
 
 
 class Workspace:
