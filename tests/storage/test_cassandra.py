@@ -28,7 +28,7 @@ from storage.cassandra.survey import survey
 from storage.errors import KeyMismatch, Misconfigured, SchemaMismatch, StoreUnavailable
 from storage.keys import Keys
 from storage.ports import TimelineQuery, TimelineRow
-from tests.storage.test_contract import ASHA, BROWSER, MAIL, RAVI, cluster, link, row
+from tests.storage.test_contract import ASHA, BROWSER, MAIL, RAVI, change, cluster, link, row
 from tests.workspace import KEYS, Workspace
 
 
@@ -59,6 +59,36 @@ def test_a_zombie_loses_against_the_holder_after_it(
 
     assert list(holder.people.scan()) == [cluster(ASHA, MAIL)]
     assert list(holder.evidence.scan_links()) == [link(ASHA, MAIL, first=5)]
+
+
+def test_what_a_former_holder_announces_nobody_hears_of(
+    cassandra_store: CassandraStore, other: CassandraStore
+) -> None:
+    former, holder = cassandra_store, other
+    former.leases.take("identity", "former")
+    holder.leases.take("identity", "holder")
+    holder.changes.announce([])
+    former.changes.announce([change("late", 5)])
+    assert holder.changes.announced(10) == []
+    holder.changes.announce([change("own", 6)])
+    assert [each.id for each in holder.changes.announced(10)] == ["own"]
+
+
+def test_what_a_former_holder_publishes_late_is_not_missed(
+    cassandra_store: CassandraStore, other: CassandraStore
+) -> None:
+    """It was announced, so the successor publishes it too: whoever reads past it hears of it twice."""
+    former, holder = cassandra_store, other
+    former.leases.take("identity", "former")
+    former.changes.published([change("a", 1)])
+    former.changes.announce([change("b", 2)])
+    holder.leases.take("identity", "holder")
+    holder.changes.announce([])
+    holder.changes.published(holder.changes.announced(10))
+    seen = holder.changes.history(0, 10)
+    former.changes.published([change("b", 2)])
+    assert [each.change.id for each in seen] == ["a", "b"]
+    assert holder.changes.history(seen[-1].position, 10) == []
 
 
 def test_uses_widen_whoever_writes_them_in_whatever_order(
