@@ -47,9 +47,7 @@ def load(
         for batch in read_batches(
             file, sources, now_ms, source_name=source_name, after_line=after_line, size=batch_events
         ):
-            outcome = sink.process(
-                batch.events, batch.refused, [batch.position], origin=file.uri
-            )
+            outcome = sink.process(batch.events, batch.refused, [batch.position], origin=file.uri)
             so_far.events += outcome.events
             so_far.counted += outcome.counted
             so_far.refused += outcome.refused

@@ -80,7 +80,14 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path) -> None:
     files = tmp_path / "onefold.sqlite", tmp_path / "onefold.keys"
     old, _ = open_store(*files)
     old.parts.write({ASHA: (1, b"part")})
-    since = ("changes", "changes_announced", "change_profiles", "matches", "decision_nodes", "blocked_nodes")
+    since = (
+        "changes",
+        "changes_announced",
+        "change_profiles",
+        "matches",
+        "decision_nodes",
+        "blocked_nodes",
+    )
     for table in since:
         old.database.write(f"DROP TABLE {table}")
     old.database.write("PRAGMA user_version = 1")
