@@ -1,14 +1,25 @@
 """Why two identifiers are one person, or are not: the evidence between them (DESIGN §3.4). Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
 import msgspec
 
+from identity.conflicts import conflict_id, of_two
+from identity.decisions import Decision
 from identity.evidence import NEVER, Link, Match, MustLink
-from identity.nodes import Node
-from identity.resolve import Refusal
+from identity.nodes import USER_ID, Node
+from identity.resolve import BLOCKED, HUB, KEPT_APART, LIMIT, MEMBERS_MAX, Refusal
+from identity.rules import Rules
+
+DEVICE: Final = "device"
+"""Not a refusal, but why nothing was even refused: a device joins nobody."""
+UNCONNECTED: Final = "unconnected"
+"""Nothing names both, nor anything that both were named with."""
+UNDECIDED: Final = "undecided"
+"""What would join them was received, but is not decided yet."""
 
 _STEP: Final = 1_000
 """What one step costs; the strength of its evidence only decides between chains of one length."""
@@ -34,6 +45,30 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Of a match."""
     refused: str = ""
     """The rule that keeps it from joining; "" if it joins."""
+
+
+class Verdict(StrEnum):
+    """Whether two identifiers are one person."""
+
+    ONE_PERSON = "one_person"
+    NOT_ONE_PERSON = "not_one_person"
+    UNKNOWN = "unknown"
+    """One of them is a device that is nobody's now."""
+
+
+class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
+    """Why two identifiers are not one person: a link that was refused, or that there is none."""
+
+    rule: str
+    """Of a refusal; or DEVICE, UNCONNECTED, UNDECIDED."""
+    detail: str
+    """In words that go on from "both named x, but …"."""
+    a: Node
+    b: Node | None = None
+    """The other end of what was refused; None where `a` alone is in the way: hub, blocked value, device."""
+    since_ms: int = 0
+    conflict: str = ""
+    """The id by which operators decide it; "" if it is no conflict."""
 
 
 def reasons(
@@ -71,6 +106,89 @@ def chain(
     return [graph.edges[one, other]["reason"] for one, other in pairwise(path)]
 
 
+def steps(start: Node, chain: Iterable[Reason]) -> Iterator[tuple[Node, Reason, Node]]:
+    """The reasons of a chain in its direction: from, why, to."""
+    at = start
+    for reason in chain:
+        to = reason.b if reason.a == at else reason.a
+        yield at, reason, to
+        at = to
+
+
+def refused_in(chain: Iterable[Reason], refusals: Iterable[Refusal]) -> list[Refusal]:
+    """What refused the links of a chain, in its order, each once."""
+    whole, pairs = _placed(refusals)
+    found: dict[Refusal, None] = {}
+    for each in filter(_is_refused, chain):
+        either = (pairs.get((each.a, each.b)), whole.get(each.a), whole.get(each.b))
+        found |= {refusal: None for refusal in either if refusal and refusal.rule == each.refused}
+    return list(found)
+
+
+def _is_refused(reason: Reason) -> bool:
+    return bool(reason.refused)
+
+
+def obstacle(
+    refusal: Refusal, decisions: Mapping[str, Decision], people: Mapping[Node, str], rules: Rules
+) -> Obstacle:
+    """A refusal in words.
+
+    `decisions` are those that it may name or follow from, by id; `people` says how many each hub names, such as
+    "61 people".
+    """
+    return Obstacle(
+        rule=refusal.rule,
+        detail=_why(refusal, decisions, people, rules),
+        a=refusal.a,
+        b=refusal.b if of_two(refusal) else None,
+        since_ms=_since_ms(refusal, decisions),
+        conflict=conflict_id(refusal),
+    )
+
+
+def most_of(type_name: str, rules: Rules) -> int:
+    """The most identifiers of a type that links give one person."""
+    default = rules.limit_user_id if type_name == USER_ID else rules.limit_default
+    return rules.limits.get(type_name, default)
+
+
+def kept_apart_by(decision: Decision) -> str:
+    """An operator's reason for a split, as an obstacle says it."""
+    return f"{decision.operator} keeps them apart: {decision.reason or 'no reason given'}"
+
+
+def _why(
+    refusal: Refusal, decisions: Mapping[str, Decision], people: Mapping[Node, str], rules: Rules
+) -> str:
+    kind, _, about = refusal.rule.partition(":")
+    if kind == LIMIT:
+        most = most_of(about, rules)
+        return f"a person has one {about}" if most == 1 else f"a person has at most {most} {about}s"
+    if kind == MEMBERS_MAX:
+        return f"a person has at most {rules.members_max} identifiers"
+    if kind == KEPT_APART:
+        return kept_apart_by(decisions[about]) if about in decisions else refusal.detail
+    if kind == HUB:
+        return f"it names {people.get(refusal.a, 'many people')}, and so nobody"
+    if kind == BLOCKED:
+        by = _blocker(refusal.a, decisions)
+        return (
+            f"{by.operator} blocked it: {by.reason or 'no reason given'}" if by else refusal.detail
+        )
+    return refusal.detail
+
+
+def _since_ms(refusal: Refusal, decisions: Mapping[str, Decision]) -> int:
+    by = _blocker(refusal.a, decisions) if refusal.rule == BLOCKED else None
+    return by.time_ms if by else refusal.since_ms
+
+
+def _blocker(node: Node, decisions: Mapping[str, Decision]) -> Decision | None:
+    blocks = [each for each in decisions.values() if node in each.blocked()]
+    return min(blocks, key=lambda each: (each.time_ms, each.id), default=None)
+
+
 _STRENGTH: Final = {"must_link": 0, "trusted_link": 1, "link": 2, "match": 3}
 
 
@@ -86,17 +204,29 @@ def _cost(reason: Reason) -> int:
 
 
 def _reasons(evidence: Iterable[Told], refusals: Iterable[Refusal]) -> Iterable[Reason]:
-    whole: dict[Node, str] = {}
-    pairs: dict[tuple[Node, Node], str] = {}
-    for refusal in refusals:
-        if refusal.a == refusal.b:
-            whole[refusal.a] = refusal.rule
-        else:
-            pairs[refusal.a, refusal.b] = refusal.rule
+    whole, pairs = _placed(refusals)
     for each in evidence:
-        # A hub keeps its must-links.
-        ends = "" if isinstance(each, MustLink) else whole.get(each.a) or whole.get(each.b, "")
-        yield _reason(each, pairs.get((each.a, each.b), ends))
+        refusal = pairs.get((each.a, each.b))
+        for end in (each.a, each.b):
+            alone = whole.get(end)
+            # A hub keeps its must-links.
+            if refusal is None and not (alone and alone.rule == HUB and isinstance(each, MustLink)):
+                refusal = alone
+        yield _reason(each, refusal.rule if refusal else "")
+
+
+def _placed(
+    refusals: Iterable[Refusal],
+) -> tuple[dict[Node, Refusal], dict[tuple[Node, Node], Refusal]]:
+    """Hubs and blocked values, and refused pairs."""
+    whole: dict[Node, Refusal] = {}
+    pairs: dict[tuple[Node, Node], Refusal] = {}
+    for refusal in refusals:
+        if of_two(refusal):
+            pairs[refusal.a, refusal.b] = refusal
+        else:
+            whole[refusal.a] = refusal
+    return whole, pairs
 
 
 def _reason(each: Told, refused: str) -> Reason:

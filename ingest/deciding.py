@@ -154,6 +154,18 @@ def merge(store: Store, draft: Draft, nodes: Collection[Node]) -> Decision:
     return _drafted(draft, DecisionKind.MERGE, [group])
 
 
+def accept(store: Store, draft: Draft, refusal: Refusal) -> Decision:
+    """That the people whom a refused link would have joined are one, whole."""
+    if refusal.a == refusal.b:
+        raise DecisionRefused(
+            f"this conflict is about one identifier ({refusal.rule}): merge by name those who are one"
+        )
+    people = store.people.clusters_of([refusal.a, refusal.b])
+    ids = {cluster.profile_id for cluster in people.values()}
+    # The two alone would take an identifier from one person and give it to the other.
+    return merge(store, draft, {refusal.a, refusal.b, *ids})
+
+
 def split(draft: Draft, sides: Sequence[Collection[Node]], undoes: str = "") -> Decision:
     """That members of different `sides` never share a profile."""
     groups = [_people(side) for side in sides if side]

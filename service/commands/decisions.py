@@ -9,14 +9,17 @@ from typing import Any, Final
 import click
 
 from identity.changes import PersonChange
+from identity.conflicts import of_two
 from identity.decisions import Decision
 from identity.nodes import Node
-from identity.resolve import Cluster
+from identity.resolve import Cluster, Refusal
 from ingest import deciding
 from ingest.deciding import DecisionRefused, Draft, Preview
 from service.commands.lookups import all_wanted, people_options, side
+from service.commands.naming import Names
 from service.output import console, json_option, print_json, table, when
 from service.workspace import Workspace, pass_workspace
+from storage.conflicts import AmbiguousConflict, find_conflict
 from storage.profiles import Answer, Lookup
 
 SHOWN_MAX: Final = 20
@@ -24,22 +27,11 @@ SHOWN_MAX: Final = 20
 Make = Callable[[Workspace, Draft], Decision]
 
 
-class _Names:
-    """What nodes stand for, read once."""
-
-    def __init__(self, workspace: Workspace, nodes: Iterable[Node]) -> None:
-        self._name = {
-            member.node: f"{member.identifier.type} {member.identifier.value}"
-            if member.identifier
-            else member.node.hex()
-            for member in workspace.reader.members(sorted(set(nodes)))
-        }
-
-    def of(self, members: Iterable[Node]) -> str:
-        """Identifiers in words."""
-        names = sorted(self._name[node] for node in members)
-        more = f" and {len(names) - SHOWN_MAX} more" if len(names) > SHOWN_MAX else ""
-        return ", ".join(names[:SHOWN_MAX]) + more
+def _all(names: Names, members: Iterable[Node]) -> str:
+    """Identifiers in words."""
+    told = sorted(map(names.of, members))
+    more = f" and {len(told) - SHOWN_MAX} more" if len(told) > SHOWN_MAX else ""
+    return ", ".join(told[:SHOWN_MAX]) + more
 
 
 def deciding_options(command: Any) -> Any:
@@ -108,6 +100,32 @@ def retract(workspace: Workspace, /, decision: str, **options: Any) -> None:
     _decide(workspace, options, lambda ws, draft: deciding.retract(ws.store, draft, decision))
 
 
+@click.command("accept")
+@click.argument("conflict")
+@deciding_options
+@pass_workspace
+def accept(workspace: Workspace, /, conflict: str, **options: Any) -> None:
+    """The people of a conflict are one (`onefold identity conflicts` lists them)."""
+    refused = _conflict(workspace, conflict)
+    _decide(workspace, options, lambda ws, draft: deciding.accept(ws.store, draft, refused))
+
+
+@click.command("keep-apart")
+@click.argument("conflict")
+@deciding_options
+@pass_workspace
+def keep_apart(workspace: Workspace, /, conflict: str, **options: Any) -> None:
+    """The two of a conflict are never one person, whatever comes."""
+    refused = _conflict(workspace, conflict)
+    if not of_two(refused):
+        raise DecisionRefused(
+            f"conflict {conflict} is about one identifier ({refused.rule}): "
+            f"`onefold identity block --id {refused.a.hex()}` lets it name nobody"
+        )
+    sides = [(refused.a,), (refused.b,)]
+    _decide(workspace, options, lambda _, draft: deciding.split(draft, sides))
+
+
 @click.command("decisions")
 @click.option("--limit", default=50, show_default=True, help="How many, newest first.")
 @json_option
@@ -121,11 +139,11 @@ def decisions(workspace: Workspace, limit: int, as_json: bool) -> None:
     if not found:
         console.print("no decisions")
         return
-    names = _Names(workspace, (node for each in found for node in each.nodes))
+    names = Names(workspace.reader, (node for each in found for node in each.nodes))
     rows = [
         (
             when(each.time_ms), each.id, each.kind.value, each.operator, each.reason,
-            " | ".join(names.of(group) for group in each.groups),
+            " | ".join(_all(names, group) for group in each.groups),
             f"retracted by {each.retraction.operator}: {each.retraction.reason}"
             if each.retraction
             else "stands",
@@ -158,8 +176,19 @@ def changes(workspace: Workspace, /, limit: int, as_json: bool, **options: Any) 
     _print_changes(workspace, found)
 
 
-DECIDING: Final = (merge, split, block, undo, retract)
-COMMANDS: Final = (*DECIDING, decisions, changes)
+COMMANDS: Final = (
+    merge, split, block, undo, retract, accept, keep_apart, decisions, changes,
+)  # fmt: skip
+
+
+def _conflict(workspace: Workspace, text: str) -> Refusal:
+    try:
+        found = find_conflict(workspace.store, text)
+    except AmbiguousConflict as error:
+        raise click.ClickException(str(error)) from error
+    if found is None:
+        raise click.ClickException(f"no conflict {text}; `onefold identity conflicts` lists them")
+    return found
 
 
 def _nodes(workspace: Workspace, lookups: Sequence[Lookup]) -> list[Node]:
@@ -198,13 +227,14 @@ def _decide(workspace: Workspace, options: dict[str, Any], make: Make) -> None:
         decision = make(workspace, draft)
     made = workspace.deciding.make(decision)
     ids = (made.retraction.applied if made.retraction else made.applied) or ()
-    found = workspace.store.changes.get(ids)
+    known = workspace.store.changes.get(ids)
+    found = [known[change] for change in ids if change in known]
     if as_json:
-        print_json({"decision": made, "changes": list(found.values())})
+        print_json({"decision": made, "changes": found})
         return
     said = "taken back" if made.retraction else "decided"
     console.print(f"{said}: [bold]{made.id}[/]  (onefold identity retract {made.id})")
-    _print_changes(workspace, list(found.values()))
+    _print_changes(workspace, found)
     if not found:
         console.print("nobody changed")
 
@@ -232,14 +262,14 @@ def _print_plan(workspace: Workspace, plan: Preview, *, as_json: bool) -> None:
         return
     if not plan.changes:
         console.print("nobody would change")
-    names = _Names(workspace, (node for person in after for node in person.members))
+    names = Names(workspace.reader, (node for person in after for node in person.members))
     for change in plan.changes:
         console.print(f"[bold]would be {change.kind.value}[/]")
         for mark, people in (("-", change.before), ("+", change.after)):
             for person in people:
                 told = f", {events[person.profile_id]:,} events" if mark == "-" else ""
                 console.print(
-                    f"  {mark} {names.of(person.members)}  [{person.profile_id.hex()}{told}]",
+                    f"  {mark} {_all(names, person.members)}  [{person.profile_id.hex()}{told}]",
                     markup=False,
                 )
     for rule, count in refused.items():
@@ -262,8 +292,8 @@ def _events(workspace: Workspace, people: Iterable[Cluster]) -> dict[Node, int]:
 
 
 def _print_changes(workspace: Workspace, found: Sequence[PersonChange]) -> None:
-    names = _Names(
-        workspace,
+    names = Names(
+        workspace.reader,
         (
             node
             for change in found
@@ -275,8 +305,8 @@ def _print_changes(workspace: Workspace, found: Sequence[PersonChange]) -> None:
         (
             when(change.time_ms), change.id,
             change.kind.value if change.refusal is None else f"conflict {change.refusal.rule}",
-            " | ".join(names.of(person.members) for person in change.before),
-            "" if change.refusal else " | ".join(names.of(p.members) for p in change.after),
+            " | ".join(_all(names, person.members) for person in change.before),
+            "" if change.refusal else " | ".join(_all(names, p.members) for p in change.after),
             ", ".join(change.because),
         )
         for change in found

@@ -172,7 +172,14 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: G
     )
     identity_service_pb2_grpc.add_IdentityServiceServicer_to_server(
         IdentityService(
-            served.reader, served.store, lookups, matches, served.now_ms, deadline_max_s
+            served.reader,
+            served.store,
+            served.rules,
+            lookups,
+            matches,
+            tokens,
+            served.now_ms,
+            deadline_max_s,
         ),
         server,
     )

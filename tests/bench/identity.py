@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from identity.extract import Extractor
 from identity.resolve import Cluster, resolve
 from identity.rules import Rules
+from models.scores import Clustered, Ints, clustered
 from simulator.population import Rates
 from simulator.shop import Shop, people_for
 from tests.bench.identity_data import (
@@ -57,7 +58,6 @@ from tests.bench.identity_union import (
     unguarded,
 )
 from tests.bench.report import goal, machine
-from tests.bench.scores import Clustered, Ints, clustered
 from tests.workspace import KEYS
 
 EVENTS: Final = 230_000

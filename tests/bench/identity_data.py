@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from identity.nodes import ANONYMOUS_ID, DEVICE_ID, EMAIL, PHONE, USER_ID
-from tests.bench.scores import Ints
+from models.scores import Ints
 from tests.workspace import DAY, NOON
 
 YEAR_MS: Final = 365 * DAY

@@ -23,10 +23,10 @@ from ingest.decode import Refused, decode
 from ingest.pipeline import Pipeline
 from ingest.record import Recorded, record
 from ingest.sources import Sources
+from models.scores import Ints, closure
 from simulator.shop import Scenario
 from simulator.truth import Source as Origin
 from tests.bench.people import people_joined_by_a_device
-from tests.bench.scores import Ints, closure
 from tests.workspace import NOON, Workspace
 
 BATCH: Final = 2_000

@@ -6,7 +6,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.scores import Clustered
+from models.scores import Clustered
 
 WIDTH: Final = 150
 """Columns of a table that goes to a file."""

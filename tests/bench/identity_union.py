@@ -12,6 +12,7 @@ from identity.nodes import Node, NodeHasher
 from identity.resolve import Evidence, Resolution, resolve
 from identity.rules import Rules
 from ingest.sources import Sources
+from models.scores import Ints, closure
 from tests.bench.identity_data import (
     DEVICE_ALIASES,
     Injection,
@@ -21,7 +22,6 @@ from tests.bench.identity_data import (
     name_of,
 )
 from tests.bench.identity_shop import Said, said_by
-from tests.bench.scores import Ints, closure
 from tests.workspace import KEYS
 
 LINKS_AT_ONCE: Final = 100_000

@@ -32,6 +32,7 @@ from models.linking.deciding import ANY, ONE_TO_ONE
 from models.linking.fellegi_sunter import probability
 from models.linking.linking import NOTHING_KNOWN, Known, Linked, Settings, link
 from models.linking.records import gather
+from models.scores import Clustered, Score, closure, clustered, paired
 from tests.bench import linking_splink
 from tests.bench.linking_data import (
     HISTORICAL,
@@ -42,7 +43,6 @@ from tests.bench.linking_data import (
     historical_twice,
 )
 from tests.bench.report import goal, machine
-from tests.bench.scores import Clustered, Score, closure, clustered, paired
 
 CORES: Final = 2
 MINUTES: Final = 3.0

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from models.linking.reading import Sheet
+from models.scores import Ints
 from tests.bench.linking_data import HISTORICAL, SITE
-from tests.bench.scores import Ints
 
 LEAST: Final = 0.2
 """Pairs below this are not asked for."""

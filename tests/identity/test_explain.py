@@ -1,7 +1,9 @@
 """Why two identifiers are one person, or are not."""
 
+from identity.conflicts import conflict_id
+from identity.decisions import Decision, DecisionKind
 from identity.evidence import NEVER, Link, Match, MustLink, pair
-from identity.explain import Told, chain, reasons
+from identity.explain import Told, chain, obstacle, reasons, refused_in, steps
 from identity.nodes import Node
 from identity.resolve import Evidence, Refusal, resolve
 from identity.rules import Rules
@@ -96,3 +98,67 @@ def test_links_of_a_hub_are_shown_as_such_and_its_must_links_hold() -> None:
         ("link", "hub"),
         ("link", "hub"),
     ]
+
+
+def test_a_chain_is_walked_from_its_start() -> None:
+    told = [link(HOME, ASHA, 1), link(ASHA, PHONE, 2)]
+    there = chain(HOME, PHONE, told) or []
+    back = chain(PHONE, HOME, told) or []
+    assert [(a, b) for a, _, b in steps(HOME, there)] == [(HOME, ASHA), (ASHA, PHONE)]
+    assert [(a, b) for a, _, b in steps(PHONE, back)] == [(PHONE, ASHA), (ASHA, HOME)]
+
+
+def test_what_refused_a_chain_is_told_in_its_order_each_once() -> None:
+    told = [link(ASHA, HOME, 1), link(HOME, RAVI, 2), link(RAVI, WORK, 3), link(WORK, PHONE, 4)]
+    low, high = pair(HOME, RAVI)
+    limit, hub = Refusal(low, high, "limit:user_id", "", 2), Refusal(WORK, WORK, "hub", "", 4)
+    found = chain(ASHA, PHONE, told, [hub, limit]) or []
+    assert [reason.refused for reason in found] == ["", "limit:user_id", "hub", "hub"]
+    assert refused_in(found, [hub, limit]) == [limit, hub]
+
+
+def test_an_alias_of_a_blocked_value_joins_nobody_either() -> None:
+    blocked = Refusal(HOME, HOME, "blocked", "", 0)
+    (reason,) = reasons({ASHA, HOME}, [must(ASHA, HOME, 3)], [blocked])
+    assert reason.refused == "blocked"
+
+
+def decision(kind: DecisionKind, *groups: Node, reason: str = "they called") -> Decision:
+    return Decision(
+        id="d1", kind=kind, operator="meera", reason=reason, time_ms=7,
+        groups=tuple(frozenset({node}) for node in groups),
+    )  # fmt: skip
+
+
+def test_obstacles_say_the_rule_in_words() -> None:
+    low, high = pair(ASHA, HOME)
+    apart = decision(DecisionKind.SPLIT, ASHA, HOME)
+    rules = Rules(limits={"phone": 2}, members_max=9)
+    said = {
+        rule: obstacle(Refusal(low, high, rule, "…", 5), {"d1": apart}, {}, rules).detail
+        for rule in ("limit:user_id", "limit:phone", "limit:email", "members_max", "kept_apart:d1")
+    }
+    assert said == {
+        "limit:user_id": "a person has one user_id",
+        "limit:phone": "a person has at most 2 phones",
+        "limit:email": "a person has at most 5 emails",
+        "members_max": "a person has at most 9 identifiers",
+        "kept_apart:d1": "meera keeps them apart: they called",
+    }
+
+
+def test_a_hub_and_a_blocked_value_stand_alone_in_the_way() -> None:
+    hub = Refusal(HOME, HOME, "hub", "linked to more than 20 others", 5)
+    found = obstacle(hub, {}, {HOME: "61 people"}, Rules())
+    assert (found.a, found.b, found.since_ms) == (HOME, None, 5)
+    assert found.detail == "it names 61 people, and so nobody"
+    assert found.conflict == conflict_id(hub)
+
+    blocked = Refusal(HOME, HOME, "blocked", "a blocked value names nobody", 0)
+    block = decision(DecisionKind.BLOCK, HOME, reason="")
+    by_operator = obstacle(blocked, {"d1": block}, {}, Rules())
+    assert (by_operator.detail, by_operator.since_ms) == (
+        "meera blocked it: no reason given",
+        7,
+    )
+    assert obstacle(blocked, {}, {}, Rules()).detail == "a blocked value names nobody"

@@ -7,6 +7,7 @@ from identity.extract import Extractor
 from identity.nodes import names_device
 from identity.resolve import Evidence, resolve
 from identity.rules import Rules
+from models.scores import clustered
 from simulator.population import Rates
 from simulator.shop import Shop
 from tests.bench.identity import CLEAN, Stream, measured, streamed
@@ -21,7 +22,6 @@ from tests.bench.identity_data import (
 )
 from tests.bench.identity_shop import said_by, stored, told, truths
 from tests.bench.identity_union import Guarded, Named, injected_by, people_joined, unguarded
-from tests.bench.scores import clustered
 from tests.workspace import KEYS
 
 WRONG_MAX = 0.001

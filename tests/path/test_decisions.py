@@ -71,6 +71,24 @@ def test_an_email_is_given_to_somebody_else_and_blocked(
     assert conflict["rule"] == "blocked"
 
 
+def test_a_conflict_is_accepted_or_kept_apart_for_good(
+    couple: Run, as_json: Callable[..., Any]
+) -> None:
+    (conflict,) = as_json("identity", "conflicts")
+    kept = as_json("identity", "keep-apart", conflict["id"], *WHY)
+    assert [each["kind"] for each in kept["changes"]] == ["conflict"]
+    (conflict,) = as_json("identity", "conflicts")
+    assert conflict["rule"] == f"kept_apart:{kept['decision']['id']}"
+    refused = couple("identity", "accept", conflict["id"], *WHY, ok=False).stderr
+    assert "retract it first" in refused
+    couple("identity", "retract", kept["decision"]["id"], *WHY)
+
+    (conflict,) = as_json("identity", "conflicts")
+    accepted = as_json("identity", "accept", conflict["id"][:6], *WHY)
+    assert [each["kind"] for each in accepted["changes"]] == ["merged"]
+    assert as_json("identity", "conflicts") == []
+
+
 def test_it_asks_before_it_decides_and_wants_to_know_why(
     couple: Run, as_json: Callable[..., Any]
 ) -> None:
@@ -95,6 +113,7 @@ def test_it_asks_before_it_decides_and_wants_to_know_why(
         (["split", "--side", "asha", "--side", "user=ravi"], "write user="),
         (["undo", "none"], "no change none"),
         (["retract", "none"], "no decision none"),
+        (["accept", "c00000000"], "no conflict c00000000"),
         (["block"], "name an identifier"),
         (["changes"], "name one person"),
     ],

@@ -26,15 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from service.pb.onefold.v1 import common_pb2 as onefold_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!onefold/v1/identity_service.proto\x12\nonefold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\":\n\x13\x42\x61tchResolveRequest\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\"B\n\x14\x42\x61tchResolveResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.onefold.v1.ResolveResult\"p\n\rResolveResult\x12 \n\x05match\x18\x01 \x01(\x0b\x32\x11.onefold.v1.Match\x12\x16\n\x0eidentifier_ids\x18\x02 \x03(\t\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.onefold.v1.EntryError\"<\n\x16\x45xplainIdentityRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\"\xc7\x01\n\x17\x45xplainIdentityResponse\x12 \n\x05match\x18\x01 \x01(\x0b\x32\x11.onefold.v1.Match\x12\x30\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12\'\n\x05links\x18\x03 \x03(\x0b\x32\x18.onefold.v1.IdentityLink\x12/\n\tconflicts\x18\x04 \x03(\x0b\x32\x1c.onefold.v1.IdentityConflict\"\xed\x01\n\x0cIdentityLink\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.onefold.v1.IdentityLinkKind\x12&\n\x01\x61\x18\x02 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12&\n\x01\x62\x18\x03 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07trusted\x18\x07 \x01(\x08\"\xb0\x01\n\x10IdentityConflict\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12&\n\x01\x61\x18\x02 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12&\n\x01\x62\x18\x03 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*~\n\x10IdentityLinkKind\x12\"\n\x1eIDENTITY_LINK_KIND_UNSPECIFIED\x10\x00\x12%\n!IDENTITY_LINK_KIND_NAMED_TOGETHER\x10\x01\x12\x1f\n\x1bIDENTITY_LINK_KIND_DECLARED\x10\x02\x32\xc0\x01\n\x0fIdentityService\x12Q\n\x0c\x42\x61tchResolve\x12\x1f.onefold.v1.BatchResolveRequest\x1a .onefold.v1.BatchResolveResponse\x12Z\n\x0f\x45xplainIdentity\x12\".onefold.v1.ExplainIdentityRequest\x1a#.onefold.v1.ExplainIdentityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!onefold/v1/identity_service.proto\x12\nonefold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\":\n\x13\x42\x61tchResolveRequest\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\"B\n\x14\x42\x61tchResolveResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.onefold.v1.ResolveResult\"p\n\rResolveResult\x12 \n\x05match\x18\x01 \x01(\x0b\x32\x11.onefold.v1.Match\x12\x16\n\x0eidentifier_ids\x18\x02 \x03(\t\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.onefold.v1.EntryError\"_\n\x16\x45xplainIdentityRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12!\n\x05other\x18\x02 \x01(\x0b\x32\x12.onefold.v1.Lookup\"\xf7\x02\n\x17\x45xplainIdentityResponse\x12 \n\x05match\x18\x01 \x01(\x0b\x32\x11.onefold.v1.Match\x12\x30\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12\'\n\x05links\x18\x03 \x03(\x0b\x32\x18.onefold.v1.IdentityLink\x12/\n\tconflicts\x18\x04 \x03(\x0b\x32\x1c.onefold.v1.IdentityConflict\x12&\n\x0bother_match\x18\x05 \x01(\x0b\x32\x11.onefold.v1.Match\x12,\n\x07verdict\x18\x06 \x01(\x0e\x32\x1b.onefold.v1.IdentityVerdict\x12\'\n\x05\x63hain\x18\x07 \x03(\x0b\x32\x18.onefold.v1.IdentityLink\x12/\n\tobstacles\x18\x08 \x03(\x0b\x32\x1c.onefold.v1.IdentityObstacle\"\xc5\x01\n\x10IdentityObstacle\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12&\n\x01\x61\x18\x03 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12&\n\x01\x62\x18\x04 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x63onflict_id\x18\x06 \x01(\t\"\x8b\x01\n\x14ListConflictsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04rule\x18\x03 \x01(\t\x12.\n\nsince_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63ounts\x18\x05 \x01(\x08\"\xcf\x01\n\x15ListConflictsResponse\x12/\n\tconflicts\x18\x01 \x03(\x0b\x32\x1c.onefold.v1.IdentityConflict\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12=\n\x06\x63ounts\x18\x03 \x03(\x0b\x32-.onefold.v1.ListConflictsResponse.CountsEntry\x1a-\n\x0b\x43ountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xc5\x02\n\x0cIdentityLink\x12*\n\x04kind\x18\x01 \x01(\x0e\x32\x1c.onefold.v1.IdentityLinkKind\x12&\n\x01\x61\x18\x02 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12&\n\x01\x62\x18\x03 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12.\n\nfirst_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65vent_id\x18\x05 \x01(\t\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0f\n\x07trusted\x18\x07 \x01(\x08\x12-\n\tlast_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bprobability\x18\t \x01(\x01\x12\x12\n\nrefused_by\x18\n \x01(\t\"\xbc\x01\n\x10IdentityConflict\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12&\n\x01\x61\x18\x02 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12&\n\x01\x62\x18\x03 \x01(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02id\x18\x06 \x01(\t*\x97\x01\n\x0fIdentityVerdict\x12 \n\x1cIDENTITY_VERDICT_UNSPECIFIED\x10\x00\x12\x1f\n\x1bIDENTITY_VERDICT_ONE_PERSON\x10\x01\x12#\n\x1fIDENTITY_VERDICT_NOT_ONE_PERSON\x10\x02\x12\x1c\n\x18IDENTITY_VERDICT_UNKNOWN\x10\x03*\x9f\x01\n\x10IdentityLinkKind\x12\"\n\x1eIDENTITY_LINK_KIND_UNSPECIFIED\x10\x00\x12%\n!IDENTITY_LINK_KIND_NAMED_TOGETHER\x10\x01\x12\x1f\n\x1bIDENTITY_LINK_KIND_DECLARED\x10\x02\x12\x1f\n\x1bIDENTITY_LINK_KIND_PROBABLE\x10\x03\x32\x96\x02\n\x0fIdentityService\x12Q\n\x0c\x42\x61tchResolve\x12\x1f.onefold.v1.BatchResolveRequest\x1a .onefold.v1.BatchResolveResponse\x12Z\n\x0f\x45xplainIdentity\x12\".onefold.v1.ExplainIdentityRequest\x1a#.onefold.v1.ExplainIdentityResponse\x12T\n\rListConflicts\x12 .onefold.v1.ListConflictsRequest\x1a!.onefold.v1.ListConflictsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onefold.v1.identity_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IDENTITYLINKKIND']._serialized_start=1032
-  _globals['_IDENTITYLINKKIND']._serialized_end=1158
+  _globals['_LISTCONFLICTSRESPONSE_COUNTSENTRY']._loaded_options = None
+  _globals['_LISTCONFLICTSRESPONSE_COUNTSENTRY']._serialized_options = b'8\001'
+  _globals['_IDENTITYVERDICT']._serialized_start=1896
+  _globals['_IDENTITYVERDICT']._serialized_end=2047
+  _globals['_IDENTITYLINKKIND']._serialized_start=2050
+  _globals['_IDENTITYLINKKIND']._serialized_end=2209
   _globals['_BATCHRESOLVEREQUEST']._serialized_start=107
   _globals['_BATCHRESOLVEREQUEST']._serialized_end=165
   _globals['_BATCHRESOLVERESPONSE']._serialized_start=167
@@ -42,13 +46,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVERESULT']._serialized_start=235
   _globals['_RESOLVERESULT']._serialized_end=347
   _globals['_EXPLAINIDENTITYREQUEST']._serialized_start=349
-  _globals['_EXPLAINIDENTITYREQUEST']._serialized_end=409
-  _globals['_EXPLAINIDENTITYRESPONSE']._serialized_start=412
-  _globals['_EXPLAINIDENTITYRESPONSE']._serialized_end=611
-  _globals['_IDENTITYLINK']._serialized_start=614
-  _globals['_IDENTITYLINK']._serialized_end=851
-  _globals['_IDENTITYCONFLICT']._serialized_start=854
-  _globals['_IDENTITYCONFLICT']._serialized_end=1030
-  _globals['_IDENTITYSERVICE']._serialized_start=1161
-  _globals['_IDENTITYSERVICE']._serialized_end=1353
+  _globals['_EXPLAINIDENTITYREQUEST']._serialized_end=444
+  _globals['_EXPLAINIDENTITYRESPONSE']._serialized_start=447
+  _globals['_EXPLAINIDENTITYRESPONSE']._serialized_end=822
+  _globals['_IDENTITYOBSTACLE']._serialized_start=825
+  _globals['_IDENTITYOBSTACLE']._serialized_end=1022
+  _globals['_LISTCONFLICTSREQUEST']._serialized_start=1025
+  _globals['_LISTCONFLICTSREQUEST']._serialized_end=1164
+  _globals['_LISTCONFLICTSRESPONSE']._serialized_start=1167
+  _globals['_LISTCONFLICTSRESPONSE']._serialized_end=1374
+  _globals['_LISTCONFLICTSRESPONSE_COUNTSENTRY']._serialized_start=1329
+  _globals['_LISTCONFLICTSRESPONSE_COUNTSENTRY']._serialized_end=1374
+  _globals['_IDENTITYLINK']._serialized_start=1377
+  _globals['_IDENTITYLINK']._serialized_end=1702
+  _globals['_IDENTITYCONFLICT']._serialized_start=1705
+  _globals['_IDENTITYCONFLICT']._serialized_end=1893
+  _globals['_IDENTITYSERVICE']._serialized_start=2212
+  _globals['_IDENTITYSERVICE']._serialized_end=2490
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,11 @@ class IdentityServiceStub:
                 request_serializer=onefold_dot_v1_dot_identity__service__pb2.ExplainIdentityRequest.SerializeToString,
                 response_deserializer=onefold_dot_v1_dot_identity__service__pb2.ExplainIdentityResponse.FromString,
                 _registered_method=True)
+        self.ListConflicts = channel.unary_unary(
+                '/onefold.v1.IdentityService/ListConflicts',
+                request_serializer=onefold_dot_v1_dot_identity__service__pb2.ListConflictsRequest.SerializeToString,
+                response_deserializer=onefold_dot_v1_dot_identity__service__pb2.ListConflictsResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServiceServicer:
@@ -59,7 +64,15 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExplainIdentity(self, request, context):
-        """The evidence that made one person, and what was not joined. NOT_FOUND if the lookup is unknown.
+        """The evidence that made one person, and what was not joined; with `other`, why two identifiers are one
+        person or are not. NOT_FOUND if a lookup is unknown.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConflicts(self, request, context):
+        """What was not joined, newest first: links that a rule refused, hubs and blocked values.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +90,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.ExplainIdentity,
                     request_deserializer=onefold_dot_v1_dot_identity__service__pb2.ExplainIdentityRequest.FromString,
                     response_serializer=onefold_dot_v1_dot_identity__service__pb2.ExplainIdentityResponse.SerializeToString,
+            ),
+            'ListConflicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConflicts,
+                    request_deserializer=onefold_dot_v1_dot_identity__service__pb2.ListConflictsRequest.FromString,
+                    response_serializer=onefold_dot_v1_dot_identity__service__pb2.ListConflictsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class IdentityService:
             '/onefold.v1.IdentityService/ExplainIdentity',
             onefold_dot_v1_dot_identity__service__pb2.ExplainIdentityRequest.SerializeToString,
             onefold_dot_v1_dot_identity__service__pb2.ExplainIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConflicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onefold.v1.IdentityService/ListConflicts',
+            onefold_dot_v1_dot_identity__service__pb2.ListConflictsRequest.SerializeToString,
+            onefold_dot_v1_dot_identity__service__pb2.ListConflictsResponse.FromString,
             options,
             channel_credentials,
             insecure,

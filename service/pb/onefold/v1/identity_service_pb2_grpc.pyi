@@ -6,6 +6,7 @@ class IdentityServiceStub:
     def __init__(self, channel: grpc.Channel) -> None: ...
     BatchResolve: grpc.UnaryUnaryMultiCallable[pb.BatchResolveRequest, pb.BatchResolveResponse]
     ExplainIdentity: grpc.UnaryUnaryMultiCallable[pb.ExplainIdentityRequest, pb.ExplainIdentityResponse]
+    ListConflicts: grpc.UnaryUnaryMultiCallable[pb.ListConflictsRequest, pb.ListConflictsResponse]
 
 class IdentityServiceServicer:
     def BatchResolve(
@@ -14,6 +15,9 @@ class IdentityServiceServicer:
     def ExplainIdentity(
         self, request: pb.ExplainIdentityRequest, context: grpc.ServicerContext, /
     ) -> pb.ExplainIdentityResponse: ...
+    def ListConflicts(
+        self, request: pb.ListConflictsRequest, context: grpc.ServicerContext, /
+    ) -> pb.ListConflictsResponse: ...
 
 def add_IdentityServiceServicer_to_server(
     servicer: IdentityServiceServicer, server: grpc.Server

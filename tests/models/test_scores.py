@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.scores import Ints, closure, clustered, paired, true_pairs
+from models.scores import Ints, closure, clustered, paired, true_pairs
 
 RECORDS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=20)
 """(cluster, person) of each record."""
