@@ -11,6 +11,8 @@ from service.rpc.errors import CallCancelled, DeadlinePassed, ServerLeaving, mea
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
+AT_ONCE_MAX: Final = 1 << 20
+"""Unary calls at once where nothing else limits them."""
 CHECK_EVERY: Final = 16
 """Messages of a stream between two looks at the deadline."""
 
@@ -41,8 +43,10 @@ class Unmetered:
 class Gate:
     """Counts the calls under way, and lets no more in when the server ends."""
 
-    def __init__(self, meter: RpcMeter | None = None) -> None:
+    def __init__(self, meter: RpcMeter | None = None, at_once: int = AT_ONCE_MAX) -> None:
         self._meter = meter or Unmetered()
+        self.slots = threading.Semaphore(at_once)
+        """Of unary calls: streams have threads of their own on top."""
         self._changed = threading.Condition()
         self._inside = 0
         self._closed = False
@@ -97,8 +101,9 @@ def unary(
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         begun, code = _enter(gate, context), "OK"
         try:
-            check(context)
-            return behavior(request, context)
+            with gate.slots:
+                check(context)
+                return behavior(request, context)
         except Exception as error:
             code = meaning(error).code.name
             refuse(error, context)

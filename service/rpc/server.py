@@ -87,13 +87,13 @@ class RpcServer:
         self._server = grpc.server(
             self._pool,
             options=_channel_options(self.options),
-            maximum_concurrent_rpcs=self.options.workers + WATCHERS_MAX + WAITING_MAX,
+            maximum_concurrent_rpcs=self.options.workers + WAITING_MAX,
         )
         self._health = health.HealthServicer(
             experimental_non_blocking=True, experimental_thread_pool=self._pool
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._gate = Gate(meter)
+        self._gate = Gate(meter, self.options.workers + SPARE_WORKERS)
         self._left = False
         register(
             GuardedServer(self._server, self._gate).as_server(),

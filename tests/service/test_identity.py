@@ -95,3 +95,58 @@ def test_an_explanation_says_what_was_not_joined_and_why(api: Api) -> None:
 def test_nobody_is_explained_who_is_unknown(api: Api) -> None:
     said = refused(lambda: explain(api, user_id="ghost"))
     assert (said.code, said.reason) == (grpc.StatusCode.NOT_FOUND, "PROFILE_NOT_FOUND")
+
+
+def why(api: Api, one: dict[str, str], other: dict[str, str]) -> pb.ExplainIdentityResponse:
+    request = pb.ExplainIdentityRequest(lookup=who(**one), other=who(**other))
+    return api.identity.ExplainIdentity(request, timeout=TIMEOUT_S)
+
+
+def test_two_identifiers_of_one_person_are_connected_by_a_chain(api: Api) -> None:
+    identify(api, "asha", "asha@example.com", messageId="evt1")
+    identify(api, "asha", "asha@work.example", at=NOON + MINUTE, messageId="evt2")
+    said = why(api, {"email": "asha@example.com"}, {"email": "asha@work.example"})
+
+    assert said.verdict == pb.IDENTITY_VERDICT_ONE_PERSON
+    assert [each.event_id for each in said.chain] == ["evt1", "evt2"]
+    assert said.chain[0].b.identifier_id == said.chain[1].a.identifier_id
+    assert not said.obstacles
+
+
+def test_two_people_are_told_what_keeps_them_two(api: Api) -> None:
+    identify(api, "asha", "family@example.com")
+    identify(api, "ravi", "family@example.com", at=NOON + MINUTE)
+    api.shop.see(browser="b1", user="asha")
+    api.shop.see(browser="b1", user="meera", at=NOON + MINUTE)
+    limited = why(api, {"user_id": "asha"}, {"user_id": "ravi"})
+    shared = why(api, {"user_id": "asha"}, {"user_id": "meera"})
+    strangers = why(api, {"user_id": "ravi"}, {"user_id": "meera"})
+
+    assert limited.verdict == shared.verdict == pb.IDENTITY_VERDICT_NOT_ONE_PERSON
+    assert [each.rule for each in limited.obstacles] == ["limit:user_id"]
+    assert [each.refused_by for each in limited.chain] == ["", "limit:user_id"]
+    assert [each.rule for each in shared.obstacles] == ["device"]
+    assert shared.obstacles[0].a.value == "b1"
+    assert [each.rule for each in strangers.obstacles] == ["unconnected"]
+    (listed,) = api.identity.ListConflicts(pb.ListConflictsRequest(), timeout=TIMEOUT_S).conflicts
+    assert listed.id == limited.obstacles[0].conflict_id
+
+
+def test_conflicts_are_listed_newest_first_in_pages_by_rule_and_counted(api: Api) -> None:
+    for number in range(3):
+        identify(api, f"a{number}", f"m{number}@example.com", at=NOON)
+        identify(api, f"b{number}", f"m{number}@example.com", at=NOON + number * MINUTE)
+
+    def page(token: str = "", **fields: Any) -> pb.ListConflictsResponse:
+        request = pb.ListConflictsRequest(page_size=2, page_token=token, **fields)
+        return api.identity.ListConflicts(request, timeout=TIMEOUT_S)
+
+    first = page(counts=True)
+    rest = page(first.next_page_token)
+    times = [each.since_time.seconds for each in (*first.conflicts, *rest.conflicts)]
+    assert len(times) == 3
+    assert times == sorted(times, reverse=True)
+    assert not rest.next_page_token
+    assert dict(first.counts) == {"limit:user_id": 3}
+    assert len(page(rule="limit").conflicts) == 2
+    assert not page(rule="hub").conflicts
