@@ -196,9 +196,8 @@ def suspect_of(cluster: Cluster, told: Iterable[Told]) -> Suspect | None:
         return None  # a star around a user id or an e-mail, as nearly everybody is
     graph = _graph(cluster.members, among)
     found = [*_bridges(cluster, graph), *_shared(cluster, graph)]
-    return max(
-        found, key=lambda each: (each.weight, len(each.through), -each.first_ms), default=None
-    )
+    # Of links that part as many, the newest: the others held when it joined two people.
+    return max(found, key=lambda each: (each.weight, each.first_ms, each.through), default=None)
 
 
 def _graph(members: Collection[Node], told: Iterable[Told]) -> Any:

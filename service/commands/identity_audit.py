@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 import msgspec
@@ -21,6 +21,14 @@ SHOWN: Final = 10
 """Of each list; --json has all that are kept."""
 GROUP_SHOWN: Final = 4
 """Identifiers of one group of a suspect."""
+
+
+class _Part(NamedTuple):
+    """One table."""
+
+    title: str
+    columns: Sequence[str]
+    rows: list[tuple[Any, ...]]
 
 
 @click.command("audit")
@@ -72,62 +80,87 @@ def _named(found: Audit) -> set[Node]:
 
 
 def _tables(found: Audit, names: Names) -> list[RenderableType]:
-    """What people read; each part says what it shows, empty ones are left out."""
-    cut = ", of the newest" if found.conflicts_cut else ""
-    parts: list[tuple[str, Sequence[str], list[tuple[Any, ...]]]] = [
-        (
+    """What people read; what there is none of is left out."""
+    summary, *others = (
+        *_sizes(found, names), *_crowds(found, names), *_counts(found), *_suspects(found, names),
+    )  # fmt: skip
+    shown: list[RenderableType] = []
+    for title, columns, rows in (summary, *(part for part in others if part.rows)):
+        # A title of the table's own would be as narrow as the table.
+        shown += [f"[bold cyan]{title}[/]", table(columns, rows), ""]
+    return shown
+
+
+def _sizes(found: Audit, names: Names) -> list[_Part]:
+    return [
+        _Part(
             f"{found.people:,} people of two identifiers or more, {found.alone:,} identifiers alone",
             ("identifiers", "people"),
             [(bar.label, bar.value) for bar in binned(found.sizes, SIZES)],
         ),
-        (
+        _Part(
             "The largest people",
             ("identifiers", "person", "look at them with"),
             [
-                (len(each.members), escape(names.of(each.profile_id)),
-                 f"onefold identity explain --id {each.profile_id.hex()}")
+                (len(each.members), escape(names.of(each.profile_id)), _explain(each.profile_id))
                 for each in found.largest[:SHOWN]
             ],
         ),
-        (
+    ]
+
+
+def _crowds(found: Audit, names: Names) -> list[_Part]:
+    return [
+        _Part(
             f"{found.hub_count:,} hubs: identifiers of so many that they join nobody",
             ("hub", "names", "identifiers", "since", "for good"),
             [
-                (escape(names.of(hub.node)), hub.people, hub.identifiers, when(hub.since_ms),
-                 escape(names.block_command(hub.node)))
+                (
+                    escape(names.of(hub.node)), hub.people, hub.identifiers, when(hub.since_ms),
+                    escape(names.block_command(hub.node)),
+                )
                 for hub in found.hubs[:SHOWN]
             ],
         ),
-        (
+        _Part(
             "Devices by number of people",
             ("people", "devices"),
             [(bar.label, bar.value) for bar in binned(found.devices, USERS)],
         ),
-        (
+        _Part(
             "The most shared devices",
             ("device", "people"),
             [
-                (escape(names.of(each.device)),
-                 f"more than {each.people:,}" if each.capped else f"{each.people:,}")
+                (escape(names.of(each.device)), f"{each.people:,}{' or more' * each.capped}")
                 for each in found.shared_devices[:SHOWN]
             ],
         ),
-        (
+    ]  # fmt: skip
+
+
+def _counts(found: Audit) -> list[_Part]:
+    cut = ", of the newest" if found.conflicts_cut else ""
+    return [
+        _Part(
             "First seen",
             ("month", "people", "identifiers", "links"),
             [(each.month, each.people, each.identifiers, each.links) for each in found.growth],
         ),
-        (f"Conflicts by rule{cut}", ("rule", "conflicts"), list(found.conflicts.items())),
-        (
+        _Part(f"Conflicts by rule{cut}", ("rule", "conflicts"), list(found.conflicts.items())),
+    ]
+
+
+def _suspects(found: Audit, names: Names) -> list[_Part]:
+    return [
+        _Part(
             f"{found.over_merge_count:,} people who may be two",
             ("identifiers that would leave", "why", "look at them with"),
             [
-                (each.weight, escape(why_two(each, names)),
-                 f"onefold identity explain --id {each.profile_id.hex()}")
+                (each.weight, escape(why_two(each, names)), _explain(each.profile_id))
                 for each in found.over_merges[:SHOWN]
             ],
         ),
-        (
+        _Part(
             "Identifiers that several people named",
             ("identifier", "people", "refused links", "rules"),
             [
@@ -135,23 +168,23 @@ def _tables(found: Audit, names: Names) -> list[RenderableType]:
                 for each in found.contested[:SHOWN]
             ],
         ),
-        (
+        _Part(
             "People who may be one",
             ("refused links", "who", "rules", "why not, with"),
             [
-                (each.links, escape(f"{names.of(each.nodes[0])} and {names.of(each.nodes[1])}"),
-                 ", ".join(each.rules),
-                 escape("onefold identity explain " + " ".join(map(names.option, each.nodes))))
+                (
+                    each.links, escape(" and ".join(map(names.of, each.nodes))),
+                    ", ".join(each.rules),
+                    escape("onefold identity explain " + " ".join(map(names.option, each.nodes))),
+                )
                 for each in found.splits[:SHOWN]
             ],
         ),
     ]  # fmt: skip
-    shown: list[RenderableType] = []
-    for title, columns, rows in parts:
-        if rows:
-            # A title of the table's own would be as narrow as the table.
-            shown += [f"[bold cyan]{title}[/]", table(columns, rows), ""]
-    return shown
+
+
+def _explain(profile_id: Node) -> str:
+    return f"onefold identity explain --id {profile_id.hex()}"
 
 
 def why_two(suspect: Suspect, names: Names) -> str:
