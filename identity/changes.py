@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -80,13 +80,19 @@ def changes_of(
     before = {cluster for cluster in change.before if cluster.members & change.resolved}
     after = set(change.clusters)
     same = before & after
-    groups = _groups([*(before - same), *(after - same)])
+    ended, begun = before - same, after - same
+    groups = _groups([*ended, *begun])
+    was, now = _by_member(ended), _by_member(begun)
     because = _Because(causes)
-    people = (_change(nodes, before - same, after - same, time_ms, because) for nodes in groups)
+    people = (_change(nodes, was, now, time_ms, because) for nodes in groups)
     return [
         *sorted(people, key=lambda each: each.id),
         *_conflicts(change, time_ms, because, refused_before),
     ]
+
+
+def _by_member(clusters: Iterable[Cluster]) -> dict[Node, Cluster]:
+    return {node: cluster for cluster in clusters for node in cluster.members}
 
 
 class _Because:
@@ -146,8 +152,8 @@ def _groups(clusters: Sequence[Cluster]) -> list[frozenset[Node]]:
 
 def _change(
     nodes: frozenset[Node],
-    before: set[Cluster],
-    after: set[Cluster],
+    before: Mapping[Node, Cluster],
+    after: Mapping[Node, Cluster],
     time_ms: int,
     because: _Because,
 ) -> PersonChange:
@@ -164,11 +170,9 @@ def _change(
     )  # fmt: skip
 
 
-def _whole(nodes: frozenset[Node], clusters: set[Cluster]) -> tuple[Cluster, ...]:
-    """The clusters among `nodes`, with everybody else as a profile of one."""
-    mine = [cluster for cluster in clusters if cluster.members & nodes]
-    alone = nodes.difference(*(cluster.members for cluster in mine))
-    mine += [Cluster(node, frozenset({node})) for node in alone]
+def _whole(nodes: frozenset[Node], cluster_of: Mapping[Node, Cluster]) -> tuple[Cluster, ...]:
+    """The clusters of `nodes`, with everybody else as a profile of one."""
+    mine = {cluster_of.get(node) or Cluster(node, frozenset({node})) for node in nodes}
     return tuple(sorted(mine, key=lambda cluster: cluster.profile_id))
 
 

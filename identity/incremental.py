@@ -1,6 +1,7 @@
 """What new evidence changes: people just unite, or their component is resolved again (DESIGN §3.2)."""
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -80,7 +81,10 @@ def decide(
     """
     reader = _Reader(known, rules)
     sure, start = _unite(links, must_links, reader)
-    start |= {node for node in touched if not names_device(node)}
+    # A link to a device joins nobody, but it counts: for a hub, and as what names a blocked value.
+    ends = chain(((link.a, link.b) for link in links), ((must.a, must.b) for must in must_links))
+    told = {node for pair in ends if any(map(names_device, pair)) for node in pair}
+    start |= {node for node in (*touched, *told) if not names_device(node)}
     if not start:
         return sure
     component = _Component(reader)

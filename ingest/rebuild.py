@@ -1,18 +1,16 @@
 """Build derived tables from facts: parts from timelines, people from links (DESIGN §§6, 9)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from typing import Final
 
 import msgspec
 
 from identity.event import Event, Source
-from identity.evidence import Link, MustLink
 from identity.extract import Extractor
 from identity.nodes import Node
 from identity.rules import Rules
 from ingest.decode import decode
-from ingest.identify import decide_again
 from profiles.facts import Facts, facts_of
 from profiles.fold import fold
 from profiles.part import Part, encode
@@ -24,8 +22,6 @@ LEAVES_AT_ONCE: Final = 200
 """Leaves that are read, folded and written together."""
 ROWS_MAX: Final = 10_000_000
 """Rows of one leaf that are folded again."""
-LINKS_AT_ONCE: Final = 500
-"""Links whose people are decided together."""
 
 
 class Rebuilt(msgspec.Struct):
@@ -120,23 +116,15 @@ class Base:
 def rebuild_people(
     store: Store, rules: Rules, progress: Callable[[int], None] = lambda links: None
 ) -> int:
-    """Decide all links of `store` again and write its people; how many nodes there are.
+    """Resolve all evidence of `store` and write all its people anew; how many nodes there are.
 
-    Needs the lease of identity. Holds every linked node in memory, some 100 bytes each.
+    Needs the lease of identity. Nobody is told of changes: `ingest.comparing` does that.
     """
-    done: set[Node] = set()
-    links: Iterable[Link | MustLink] = chain(
-        store.evidence.scan_links(), store.evidence.scan_must_links()
-    )
-    ends = ((each.a, each.b) for each in links)
-    read = 0
-    while some := list(islice(ends, LINKS_AT_ONCE)):
-        touched = {node for pair in some for node in pair} - done
-        if touched:
-            done |= touched | decide_again(store, touched, rules).resolved
-        read += len(some)
-        progress(read)
-    return len(done)
+    # numpy and scipy, which a worker never needs.
+    from ingest.comparing import Unfollowed, compare
+
+    comparison = compare(store, rules, progress=lambda step, done, total: progress(done))
+    return comparison.load(store, 0, Unfollowed(), everybody=True).identifiers
 
 
 def by_leaf(rows: Iterable[TimelineRow]) -> Iterator[dict[Node, list[TimelineRow]]]:

@@ -7,11 +7,9 @@ from itertools import islice
 import msgspec
 
 from identity.event import Source
-from identity.resolve import HUB, resolve
 from identity.rules import Rules
 from ingest.rebuild import Refolder, by_leaf
 from profiles.part import encode
-from storage.evidence import evidence_of
 from storage.keys import Keys
 from storage.ports import Store
 
@@ -79,19 +77,11 @@ def verify(
 
 
 def _verify_people(store: Store, rules: Rules, report: Report) -> None:
-    evidence = evidence_of(store)
-    report.links = len(evidence.links) + len(evidence.must_links)
-    expected = resolve(evidence, rules)
-    live = frozenset(store.people.scan())
-    report.people = len(live)
-    for cluster in live ^ expected.clusters:
-        where = "live only" if cluster in live else "missing"
-        report.differ("person", cluster.profile_id, where)
-    stored = store.people.refusals(1 << 40)
-    hubs = frozenset(refusal.a for refusal in stored if refusal.rule == HUB)
-    refused = frozenset(refusal for refusal in stored if refusal.rule != HUB)
-    for refusal in refused ^ expected.refusals:
-        where = "live only" if refusal in refused else "missing"
-        report.differ("refusal", refusal.a, f"{where}: {refusal.rule}")
-    for hub in hubs ^ expected.hubs:
-        report.differ("hub", hub, "live only" if hub in hubs else "missing")
+    # numpy and scipy, which other commands do not need.
+    from ingest.comparing import compare
+
+    comparison = compare(store, rules)
+    report.links = comparison.links
+    report.people = comparison.before().people
+    for each in comparison.differences():
+        report.differ(each.what, each.node, each.detail)

@@ -131,9 +131,11 @@ class Workspace:
     def _sink(self, *, backfill: bool) -> EventSink:
         if self.config.store.kind == "cassandra":
             return self._log_sink(backfill=backfill)
-        return Pipeline(self._embedded_store(), self.keys, self.config.identity, self.sources)
+        return Pipeline(self.embedded_store, self.keys, self.config.identity, self.sources)
 
-    def _embedded_store(self) -> EmbeddedStore:
+    @property
+    def embedded_store(self) -> EmbeddedStore:
+        """The store, of a workspace whose store is `sqlite`."""
         from storage.sqlite import SqliteStore
 
         store = self.store
@@ -175,7 +177,7 @@ class Workspace:
             producer = self.log.producer()
             self._closing.append(producer.close)
             return DecidingByLog(producer, self.store, topic)
-        return DecidingHere(self._embedded_store(), self.config.identity)
+        return DecidingHere(self.embedded_store, self.config.identity)
 
     @cached_property
     def reader(self) -> ProfileReader:

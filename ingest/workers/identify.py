@@ -3,36 +3,28 @@
 The links topic has one partition: its consumer takes the lease, and a new epoch fences the one before.
 """
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import msgspec
 
 from identity.changes import PersonChange
 from identity.decisions import Decision
 from identity.evidence import Link, Match, MustLink
-from identity.nodes import Node
-from identity.resolve import Cluster
 from identity.rules import Rules
 from ingest.deadletters import Refused
 from ingest.identify import Statements, applied, identify
 from ingest.kafka.settings import KafkaSettings
 from ingest.log import Log, Membership, Message, Producer
-from ingest.messages import EPOCH, encode_change, refused_message, statements_in
+from ingest.messages import refused_message, statements_in
 from ingest.workers.letters import FAILED, UNREADABLE, LetterBox
 from ingest.workers.metering import UNMETERED, Meter, PeopleMeter
+from ingest.workers.publishing import LEASE, Publisher, recover
 from ingest.workers.running import BATCH_MESSAGES, Superseded, Worker, place_of
 from storage.ports import Store
 
 STAGE = "identify"
-LEASE: Final = "identity"
-"""Whoever decides people holds this lease; so does `rebuild_people`."""
-CHANGES_AT_ONCE: Final = 500
-ANNOUNCED_MAX: Final = 1_000_000
-"""All that can be announced: what one batch changed, and a few before it."""
-LINKS_EACH: Final = 50
-"""Links of one node that are read to have it decided again; a hub has more."""
 
 
 class Identify:
@@ -55,9 +47,9 @@ class Identify:
         self._store = store
         self._rules = rules
         self._producer = producer
+        self._publisher = Publisher(store, producer, settings.topic("changes"), people_meter)
         self._letters = LetterBox(store, producer, settings.topic("deadletters"), meter)
         self._links = settings.topic("links")
-        self._changes = settings.topic("changes")
         self._meter = meter
         self._people_meter = people_meter
         self._holder = holder
@@ -98,27 +90,8 @@ class Identify:
         self._people_meter.epoch(0)
 
     def _recover(self, epoch: int) -> None:
-        """Make true what was announced and perhaps not written, or tell followers what became of it.
-
-        With the evidence that came since, a change that was announced may never be.
-        """
-        announced = self._store.changes.announced(ANNOUNCED_MAX)
-        if announced:
-            believed = {
-                node: cluster
-                for change in announced
-                for cluster in change.after
-                for node in cluster.members
-            }
-            nodes = sorted(believed)
-            said = Statements(
-                self._store.evidence.links_of(nodes, LINKS_EACH),
-                self._store.evidence.must_links_of(nodes),
-                self._store.evidence.matches_of(nodes),
-                self._store.decisions.of(nodes),
-            )
-            self._decide(epoch, said, again=True, believed=believed)
-        self._publish(epoch)
+        with self._standing_by_if_superseded():
+            recover(self._store, self._rules, self._publisher, epoch)
         self._sound = True
 
     def process(self, messages: Sequence[Message]) -> None:
@@ -153,7 +126,7 @@ class Identify:
         everything = Statements(links, must_links, matches, decisions)
         changes = self._decide(epoch, everything, again)
         if changes:
-            self._publish(epoch)
+            self._publisher.publish(epoch)
         if decisions:
             self._store.decisions.put(applied(decisions, changes))
         self._sound = True
@@ -162,44 +135,22 @@ class Identify:
             self._producer.flush()
         self._meter.events(STAGE, "accepted", sum(map(len, msgspec.structs.astuple(everything))))
 
-    def _decide(
-        self,
-        epoch: int,
-        said: Statements,
-        again: bool,
-        believed: Mapping[Node, Cluster] = MappingProxyType({}),
-    ) -> Sequence[PersonChange]:
-        """Store evidence and write people; how they changed from what followers believe."""
+    def _decide(self, epoch: int, said: Statements, again: bool) -> Sequence[PersonChange]:
+        """Store evidence and write people; how they changed."""
         if not said:
             return ()
-
-        def announce(changes: Sequence[PersonChange]) -> None:
-            if changes:
-                self._store.changes.announce(changes)
-            # Whoever takes over from here on knows of these changes; whoever did before has fenced them.
-            if self._store.leases.epoch(LEASE) != epoch:
-                self._stand_by()
-                raise Superseded
-
-        found = identify(
-            self._store, said, self._rules, again=again, believed=believed, announce=announce
-        )
+        announce = partial(self._publisher.announce, epoch)
+        with self._standing_by_if_superseded():
+            found = identify(self._store, said, self._rules, again=again, announce=announce)
         return found.changes if found else ()
 
-    def _publish(self, epoch: int) -> None:
-        """Send what is announced to its followers; nothing is forgotten before they have it."""
-        headers = {EPOCH: b"%d" % epoch}
-        while changes := self._store.changes.announced(CHANGES_AT_ONCE):
-            for change in changes:
-                key, value = encode_change(change)
-                self._producer.send(self._changes, value, key, headers)
-            self._producer.flush()
-            self._store.changes.published(changes)
-            for change in changes:
-                if change.refusal is None:
-                    self._people_meter.changed(change.kind.value, 1)
-                else:
-                    self._people_meter.conflict(change.refusal.rule, 1)
+    @contextmanager
+    def _standing_by_if_superseded(self) -> Iterator[None]:
+        try:
+            yield
+        except Superseded:
+            self._stand_by()
+            raise
 
     def give_up(self, message: Message, error: Exception) -> None:
         """Keep the statements as they came."""

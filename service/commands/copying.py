@@ -87,7 +87,7 @@ def _files(store: SqliteStore) -> list[str]:
 
 
 def _copied(source: Store, target: Store, name: str, uris: list[str]) -> Copied:
-    from ingest.workers.identify import LEASE
+    from ingest.workers.publishing import LEASE
 
     with rows_progress() as progress:
         tasks = {}

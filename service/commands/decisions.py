@@ -173,7 +173,7 @@ def changes(workspace: Workspace, /, limit: int, as_json: bool, **options: Any) 
     if not found:
         console.print("nothing ever joined this person to anybody")
         return
-    _print_changes(workspace, found)
+    print_changes(workspace, found)
 
 
 COMMANDS: Final = (
@@ -234,7 +234,7 @@ def _decide(workspace: Workspace, options: dict[str, Any], make: Make) -> None:
         return
     said = "taken back" if made.retraction else "decided"
     console.print(f"{said}: [bold]{made.id}[/]  (onefold identity retract {made.id})")
-    _print_changes(workspace, found)
+    print_changes(workspace, found)
     if not found:
         console.print("nobody changed")
 
@@ -291,7 +291,8 @@ def _events(workspace: Workspace, people: Iterable[Cluster]) -> dict[Node, int]:
     }
 
 
-def _print_changes(workspace: Workspace, found: Sequence[PersonChange]) -> None:
+def print_changes(workspace: Workspace, found: Sequence[PersonChange]) -> None:
+    """A table of what became of whom."""
     names = Names(
         workspace.reader,
         (

@@ -2,8 +2,10 @@
 
 from service.commands import decisions
 from service.commands.identity import identity
+from service.commands.identity_rebuild import rebuild
 
 for _command in decisions.COMMANDS:
     identity.add_command(_command)
+identity.add_command(rebuild)
 
 __all__ = ["identity"]

@@ -73,7 +73,7 @@ def _build(workspace: Workspace, generation: int) -> dict[str, int]:
 
 def _switch(workspace: Workspace, generation: int) -> dict[str, int]:
     from ingest.rebuild import rebuild_people
-    from ingest.workers.identify import LEASE
+    from ingest.workers.publishing import LEASE
     from storage.cassandra.schema import begin_switch, finish_switch
 
     live = _live(workspace)

@@ -274,7 +274,13 @@ class CassandraPeople:
             for end in {refusal.a, refusal.b}:
                 refusals_with.setdefault(end, []).append(refusal)
         ended = {each for each in self.refusals_of(resolved) if each not in set(refusals)}
-        stamp = self._clock.next()
+        # One may end where another begins: its place must stay listed.
+        ending, stamp = self._clock.next(), self._clock.next()
+        # Listed before it stands: a list may name too much, which is looked up, but never too little.
+        self._derived.write(
+            Write(_bucket_key(each), self._add_conflict, (*_place(each), stamp))
+            for each in refusals
+        )
         writes = []
         # Empty ones too: what a former holder of the lease still writes must lose everywhere.
         for node in resolved:
@@ -287,12 +293,7 @@ class CassandraPeople:
             writes.append(Write(node, self._update, (stamp, _encode(state), node)))
         self._derived.write(writes)
         self._derived.write(
-            Write(_bucket_key(each), self._end_conflict, (stamp, *_place(each))) for each in ended
-        )
-        stamp = self._clock.next()
-        self._derived.write(
-            Write(_bucket_key(each), self._add_conflict, (*_place(each), stamp))
-            for each in refusals
+            Write(_bucket_key(each), self._end_conflict, (ending, *_place(each))) for each in ended
         )
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from storage.columns import Columns
 from storage.errors import KeyMismatch
 from storage.keys import Keys, create_keys, load_keys
 from storage.ports import (
@@ -21,6 +22,7 @@ from storage.ports import (
     Timeline,
 )
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
+from storage.sqlite.columns import SqliteColumns
 from storage.sqlite.database import Database
 from storage.sqlite.deciding import SqliteChanges, SqliteDecisions
 from storage.sqlite.identity import (
@@ -59,6 +61,7 @@ class SqliteStore:
         self.catalog: Catalog = SqliteCatalog(self.database)
         self.changes: Changes = SqliteChanges(self.database)
         self.leases: Leases = SqliteLeases(self.database)
+        self.columns: Columns = SqliteColumns(self.database)
         self._check_keys(keys)
 
     def _check_keys(self, keys: Keys) -> None:

@@ -1,8 +1,8 @@
-"""How long an explanation takes: of a person of 100 identifiers, and beside a hub of 80,000 links.
+"""How long explanations and previews take: of a person of 100 identifiers, and beside a hub of 80,000 links.
 
-`make bench-explain`, or with `--cassandra` on a real node as well. A real server answers ExplainIdentity over
-gRPC on loopback, with its client in the same process; each question is asked again and again beside a
-BatchResolve of the same two lookups, which reads what every explanation must read.
+`make bench-explain`, or with `--cassandra` on a real node as well. A real server answers ExplainIdentity and
+PreviewDecision over gRPC on loopback, with its client in the same process; each question is asked again and
+again beside a BatchResolve of the same two lookups, which reads what every answer must read.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,7 +21,9 @@ import numpy as np
 from identity.rules import Rules
 from service.config import GrpcConfig
 from service.pb.onefold.v1 import common_pb2
+from service.pb.onefold.v1 import decision_service_pb2 as decision_pb
 from service.pb.onefold.v1 import identity_service_pb2 as pb
+from service.pb.onefold.v1.decision_service_pb2_grpc import DecisionServiceStub
 from service.pb.onefold.v1.identity_service_pb2_grpc import IdentityServiceStub
 from service.rpc.process import settle
 from service.rpc.server import RpcServer, Served
@@ -60,7 +63,7 @@ QUESTIONS: Final = (
     ),
     Question(
         "100 identifiers and another person, one link refused", ("user_id", "big"), ("user_id", "carer"),
-        pb.IDENTITY_VERDICT_NOT_ONE_PERSON, 2, "limit:user_id",
+        pb.IDENTITY_VERDICT_NOT_ONE_PERSON, 2, "members_max",
     ),
     Question(
         "100 identifiers and a stranger", ("user_id", "big"), ("user_id", "u7"),
@@ -85,6 +88,53 @@ QUESTIONS: Final = (
 )  # fmt: skip
 
 
+class Plan(NamedTuple):
+    """What is previewed, and how many people would change."""
+
+    what: str
+    action: decision_pb.DecisionAction
+    changes: int
+
+
+def lookup(named: Named) -> common_pb2.Lookup:
+    """A lookup by one identifier."""
+    return common_pb2.Lookup(identifiers=[common_pb2.Identifier(type=named[0], value=named[1])])
+
+
+def merging(one: Named, other: Named) -> decision_pb.DecisionAction:
+    """That two are one person."""
+    merge = decision_pb.MergeAction(lookups=[lookup(one), lookup(other)])
+    return decision_pb.DecisionAction(merge=merge)
+
+
+def splitting(one: Named, other: Named) -> decision_pb.DecisionAction:
+    """That two are never one person."""
+    sides = [decision_pb.SplitSide(lookups=[lookup(each)]) for each in (one, other)]
+    return decision_pb.DecisionAction(split=decision_pb.SplitAction(sides=sides))
+
+
+def blocking(one: Named) -> decision_pb.DecisionAction:
+    """That a value names nobody."""
+    return decision_pb.DecisionAction(block=decision_pb.BlockAction(lookup=lookup(one)))
+
+
+PLANS: Final = (
+    Plan(
+        "preview: 100 identifiers split", splitting(("user_id", "big"), ("email", "e7@big.in")), 1
+    ),
+    Plan(
+        "preview: 99 of 100 without the user id that joined them", blocking(("user_id", "big")), 1
+    ),
+    Plan(
+        "preview: two people beside the hub merged",
+        merging(("user_id", "u1"), ("user_id", "u2")),
+        1,
+    ),
+    Plan("preview: somebody merged with the hub", merging(("user_id", "u1"), HUB), 1),
+    Plan("preview: the hub blocked", blocking(HUB), 0),
+)
+
+
 def identify(user: str, email: str, minute: int, browser: str = "") -> dict[str, Any]:
     """One message that names a user id and an e-mail."""
     at = NOON + minute * 60_000
@@ -105,8 +155,8 @@ def events(hub_links: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def serving(store: Store) -> Iterator[IdentityServiceStub]:
-    """A client of a real server over a store."""
+def serving(store: Store) -> Iterator[grpc.Channel]:
+    """A connection to a real server over a store."""
     served = Served(
         store=store, keys=KEYS, rules=RULES,
         reader=ProfileReader(store, RULES, KEYS.hasher(), KEYS.vault()),
@@ -117,12 +167,7 @@ def serving(store: Store) -> Iterator[IdentityServiceStub]:
         RpcServer(served, GrpcConfig(port=0, grace_s=0.2)) as server,
         grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
-        yield IdentityServiceStub(channel)
-
-
-def lookup(named: Named) -> common_pb2.Lookup:
-    """A lookup by one identifier."""
-    return common_pb2.Lookup(identifiers=[common_pb2.Identifier(type=named[0], value=named[1])])
+        yield channel
 
 
 def timed(ask: Callable[[], object], times: int) -> list[float]:
@@ -139,20 +184,35 @@ def timed(ask: Callable[[], object], times: int) -> list[float]:
 def measure(where: str, store: Store, times: int) -> list[str]:
     """Print a table; a goal for each question."""
     goals = []
+
+    def row(what: str, ask: Callable[[], object], both: Callable[[], object]) -> None:
+        p50, p99 = np.percentile(timed(ask, times), [50, 99])
+        floor = float(np.median(timed(both, times)))
+        print(f"  {what:<54} {p50:7.1f} {p99:8.1f} {floor:13.1f} {p50 / floor:15.1f}", flush=True)
+        goals.append(goal(f"{where}, {what}, p99 ms", float(p99), "<=", GOAL_MS))
+
     print(f"\n{where}, ms{'':45}p50      p99   resolve p50   times resolve")
-    with serving(store) as client:
+    with serving(store) as channel:
+        client, deciding = IdentityServiceStub(channel), DecisionServiceStub(channel)
         for asked in QUESTIONS:
             request = pb.ExplainIdentityRequest(lookup=lookup(asked.one), other=lookup(asked.other))
             both = pb.BatchResolveRequest(lookups=[request.lookup, request.other])
             said = client.ExplainIdentity(request)
             assert (said.verdict, len(said.chain)) == (asked.verdict, asked.chain), (asked, said)
-            assert [each.rule for each in said.obstacles][:1] == [asked.rule][: bool(asked.rule)]
-            taken = timed(lambda: client.ExplainIdentity(request), times)  # noqa: B023
-            beside = timed(lambda: client.BatchResolve(both), times)  # noqa: B023
-            p50, p99 = np.percentile(taken, [50, 99])
-            floor = float(np.median(beside))
-            print(f"  {asked.what:<54} {p50:7.1f} {p99:8.1f} {floor:13.1f} {p50 / floor:15.1f}")
-            goals.append(goal(f"{where}, {asked.what}, p99 ms", float(p99), "<=", GOAL_MS))
+            rules = [each.rule for each in said.obstacles]
+            assert asked.rule in rules if asked.rule else not rules, (asked, rules)
+            row(
+                asked.what,
+                partial(client.ExplainIdentity, request),
+                partial(client.BatchResolve, both),
+            )
+        two = pb.BatchResolveRequest(lookups=[lookup(("user_id", "u1")), lookup(("user_id", "u2"))])
+        for plan in PLANS:
+            preview = decision_pb.PreviewDecisionRequest(action=plan.action)
+            would = deciding.PreviewDecision(preview)
+            assert len(would.changes) == plan.changes, (plan.what, len(would.changes))
+            ask = partial(deciding.PreviewDecision, preview)
+            row(plan.what, ask, partial(client.BatchResolve, two))
     return goals
 
 

@@ -14,6 +14,8 @@ from storage.sqlite import open_store
 from tests.servers import Cassandra
 from tests.workspace import KEYS
 
+pytest.register_assert_rewrite("tests.storage.identity_machine")
+
 
 @pytest.fixture(scope="session")
 def cassandra_settings(cassandra: Cassandra) -> CassandraSettings:

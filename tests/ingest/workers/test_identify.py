@@ -9,12 +9,14 @@ from identity.changes import Kind, PersonChange
 from identity.evidence import Link
 from identity.nodes import Node
 from identity.resolve import Cluster
+from identity.rules import Rules
 from ingest.identify import Statements
 from ingest.log import Message
 from ingest.messages import EPOCH, encode_statements
-from ingest.workers.identify import LEASE
+from ingest.workers.identify import identify_worker
 from ingest.workers.letters import UNREADABLE
 from ingest.workers.metering import Unmetered
+from ingest.workers.publishing import LEASE
 from ingest.workers.running import Worker
 from storage.errors import StoreUnavailable
 from tests.ingest.workers.world import SETTINGS, Killed, Process, World
@@ -255,9 +257,9 @@ def test_conflicts_changes_and_the_epoch_are_metered(world: World) -> None:
         def epoch(self, epoch: int) -> None:
             heard.append(("epoch", epoch))
 
-    process = decider(world)
-    process.worker.stage._people_meter = Meter()  # type: ignore[attr-defined]
-    worker: Worker = process.worker
+    worker: Worker = identify_worker(
+        world.log, decider(world).view.store, Rules(), SETTINGS, "test", people_meter=Meter()
+    )
     say(world, link(ASHA, MAIL), link(RAVI, MAIL, NOON + 5))
     worker.step()
     worker.step()
@@ -270,7 +272,7 @@ def test_conflicts_changes_and_the_epoch_are_metered(world: World) -> None:
 def test_every_batch_of_changes_is_published_however_many_there_are(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingest.workers.identify.CHANGES_AT_ONCE", 3)
+    monkeypatch.setattr("ingest.workers.publishing.CHANGES_AT_ONCE", 3)
     decider(world)
     pairs = [
         link(hasher.node("user_id", f"u{n}"), hasher.node("email", f"e{n}@x.com"))
