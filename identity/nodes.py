@@ -8,6 +8,7 @@ import msgspec
 
 Node = NewType("Node", bytes)
 """A UUIDv8 in 16 bytes: 110 bits of HMAC-SHA256 over (type, value), and the type's code in `custom_b`."""
+NODE_BYTES: Final = 16
 
 USER_ID: Final = "user_id"
 EMAIL: Final = "email"
@@ -87,3 +88,8 @@ class NodeHasher:
             self._cache.clear()
         made = self._cache[type_name, value] = Node(bytes(digest))
         return made
+
+
+def nodes_in(joined: bytes) -> list[Node]:
+    """Nodes that stand one after the other."""
+    return [Node(joined[start : start + NODE_BYTES]) for start in range(0, len(joined), NODE_BYTES)]

@@ -176,7 +176,7 @@ def may_be_one(members: Collection[Node], rules: Rules, keep_apart: Iterable[Kee
     if len(members) > rules.members_max:
         return False
     counts = Counter(map(type_code, members))
-    limits = _limits(rules)
+    limits = limits_of(rules)
     if any(most > limits.get(code, rules.limit_default) for code, most in counts.items()):
         return False
     return all(
@@ -187,11 +187,16 @@ def may_be_one(members: Collection[Node], rules: Rules, keep_apart: Iterable[Kee
 
 def best_of(members: Iterable[Node], rules: Rules) -> list[Node]:
     """The members of the highest-priority type: one of them gives the profile its id."""
-    names = (*rules.person_priority, *rules.external_ids)
-    rank = {code_of(name): place for place, name in reversed(list(enumerate(names)))}
+    rank = ranks_of(rules)
     places = {node: rank.get(type_code(node), len(rank)) for node in members}
     best = min(places.values())
     return [node for node, place in places.items() if place == best]
+
+
+def ranks_of(rules: Rules) -> dict[int, int]:
+    """The priority of identifiers of a type, by its code: 0 is the highest; what is not there comes last."""
+    names = (*rules.person_priority, *rules.external_ids)
+    return {code_of(name): place for place, name in reversed(list(enumerate(names)))}
 
 
 def profile_id_of(members: Iterable[Node], first: Mapping[Node, int], rules: Rules) -> Node:
@@ -246,7 +251,8 @@ def _place(link: Link | Match) -> tuple[tuple[int, int, float], int, Node, Node]
     return (0 if trusted else 1, since_ms, 0.0), since_ms, link.a, link.b
 
 
-def _limits(rules: Rules) -> dict[int, int]:
+def limits_of(rules: Rules) -> dict[int, int]:
+    """How many identifiers of a type one person may have, by its code; `limit_default` of others."""
     limits = {code_of(name): most for name, most in rules.limits.items()}
     limits.setdefault(USER_ID_CODE, rules.limit_user_id)
     return limits
@@ -263,7 +269,7 @@ class _Union:
             for index, group in enumerate(decision.groups):
                 for node in group:
                     self._apart[node][decision.id] = index
-        self._limit = _limits(rules)
+        self._limit = limits_of(rules)
         self._names = {
             code_of(name): name for name in (*rules.person_priority, *rules.external_ids)
         }

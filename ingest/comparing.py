@@ -71,16 +71,6 @@ class Followers(Protocol):
         """They are written."""
 
 
-class Unfollowed:
-    """`Followers` where nobody follows."""
-
-    def announce(self, changes: Sequence[PersonChange]) -> None:
-        """Nobody hears."""
-
-    def publish(self, changes: Sequence[PersonChange]) -> None:
-        """Nobody hears."""
-
-
 class History:
     """`Followers` who read the store's history: where one transaction holds everything that is written."""
 
@@ -184,23 +174,17 @@ class Comparison:
         return loaded
 
     def load(
-        self,
-        target: Store,
-        time_ms: int,
-        followers: Followers,
-        *,
-        everybody: bool = False,
-        progress: Progress = silent,
+        self, store: Store, time_ms: int, followers: Followers, progress: Progress = silent
     ) -> Loaded:
-        """Make the people of `target` equal to the evidence, and tell followers what changed.
+        """Make the people of `store` equal to the evidence, and tell followers what changed.
 
         Readers find each person whole, as before or as after. If it ends half way, compare and load again.
         """
         loaded = Loaded()
-        for batch in self.changes(everybody=everybody):
+        for batch in self.changes():
             change, changes = batch.change, batch.changes(time_ms)
             followers.announce(changes)
-            target.people.write(change.resolved, change.clusters, change.refusals)
+            store.people.write(change.resolved, change.clusters, change.refusals)
             followers.publish(changes)
             loaded.add(change, changes)
             progress("identifiers written", loaded.identifiers, 0)

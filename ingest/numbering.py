@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from identity.evidence import KeepApart, Match, MustLink
-from identity.nodes import Node
+from identity.nodes import NODE_BYTES, Node, nodes_in
 from identity.resolve import Cluster, Evidence
-from storage.columns import NODE_BYTES, Columns, LinkColumns, columns_of, link_columns
+from storage.columns import Columns, LinkColumns, columns_of, link_columns
 from storage.evidence import all_decisions
 from storage.ports import Store
 
@@ -103,11 +103,6 @@ def _begin_alike(high: _Words, low: _Words) -> bool:
 def _words(joined: bytes) -> tuple[_Words, _Words]:
     pairs = np.frombuffer(joined, ">u8").reshape(-1, 2)
     return pairs[:, 0].astype(np.uint64), pairs[:, 1].astype(np.uint64)
-
-
-def nodes_in(joined: bytes) -> list[Node]:
-    """Nodes that stand one after the other."""
-    return [Node(joined[start : start + NODE_BYTES]) for start in range(0, len(joined), NODE_BYTES)]
 
 
 def clusters_among(nodes: Nodes, profile: Numbers, some: Some) -> Iterator[Cluster]:

@@ -114,17 +114,23 @@ class Base:
 
 
 def rebuild_people(
-    store: Store, rules: Rules, progress: Callable[[int], None] = lambda links: None
+    store: Store, rules: Rules, progress: Callable[[str, int, int], None] = lambda *step: None
 ) -> int:
     """Resolve all evidence of `store` and write all its people anew; how many nodes there are.
 
-    Needs the lease of identity. Nobody is told of changes: `ingest.comparing` does that.
+    Needs the lease of identity. Nobody is told of changes: `ingest.comparing` does that. `progress` hears
+    (step, done, of how many or 0).
     """
     # numpy and scipy, which a worker never needs.
-    from ingest.comparing import Unfollowed, compare
+    from ingest.comparing import compare
 
-    comparison = compare(store, rules, progress=lambda step, done, total: progress(done))
-    return comparison.load(store, 0, Unfollowed(), everybody=True).identifiers
+    written = 0
+    for batch in compare(store, rules, progress=progress).changes(everybody=True):
+        change = batch.change
+        store.people.write(change.resolved, change.clusters, change.refusals)
+        written += len(change.resolved)
+        progress("identifiers written", written, 0)
+    return written
 
 
 def by_leaf(rows: Iterable[TimelineRow]) -> Iterator[dict[Node, list[TimelineRow]]]:

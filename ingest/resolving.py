@@ -17,13 +17,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from identity.evidence import NEVER, KeepApart, Link, Match, MustLink
-from identity.nodes import code_of
+from identity.nodes import nodes_in
 from identity.resolve import (
     USER_ID_CODE,
     Evidence,
     Refusal,
     Resolution,
     blocked_refusal,
+    limits_of,
+    ranks_of,
     resolve_among,
 )
 from identity.rules import Rules
@@ -38,7 +40,6 @@ from ingest.numbering import (
     Some,
     Told,
     clusters_among,
-    nodes_in,
     silent,
 )
 
@@ -176,9 +177,10 @@ class _Work:
     def _may_be_refused(self, sizes: Ints) -> Bools:
         """Components in which a rule might forbid something: `may_be_one` says no, or may."""
         found: Bools = sizes > self._rules.members_max
+        limits = limits_of(self._rules)
         for code in np.unique(self._codes).tolist():
             of_type = np.bincount(self._component[self._codes == code], minlength=len(sizes))
-            found |= of_type > _limit_of(code, self._rules)
+            found |= of_type > limits.get(code, self._rules.limit_default)
         found[self._kept_apart_in()[1]] = True
         return found
 
@@ -208,10 +210,9 @@ class _Work:
 
     def _ranks(self) -> Ints:
         """The priority of each node's type: 0 is the highest (`identity.resolve.best_of`)."""
-        names = (*self._rules.person_priority, *self._rules.external_ids)
-        rank = np.full(_CODES, len(names), np.int64)
-        for place, name in enumerate(names):
-            rank[code_of(name)] = place
+        ranks = ranks_of(self._rules)
+        rank = np.full(_CODES, len(ranks), np.int64)
+        rank[list(ranks)] = list(ranks.values())
         return rank[self._codes]
 
     def _first_links(self) -> Ints:
@@ -291,13 +292,6 @@ def _marked(size: int, some: Some) -> Bools:
     found = np.zeros(size, bool)
     found[some] = True
     return found
-
-
-def _limit_of(code: int, rules: Rules) -> int:
-    """How many identifiers of a type one person may have."""
-    limits = {code_of(name): most for name, most in rules.limits.items()}
-    default = rules.limit_user_id if code == USER_ID_CODE else rules.limit_default
-    return limits.get(code, default)
 
 
 def _decided(

@@ -15,6 +15,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -84,6 +85,20 @@ def rows_progress() -> Progress:
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeElapsedColumn(), console=errors, transient=not errors.is_terminal,
     )  # fmt: skip
+
+
+class StepBars:
+    """Hears how far steps are, of which it learns when they begin; a bar for each."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, step: str, done: int, total: int = 0) -> None:
+        """`done` of `total` rows; 0: nobody knows of how many."""
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, total=None)
+        self._progress.update(self._tasks[step], completed=done, total=total or None)
 
 
 def when(time_ms: int | None) -> str:

@@ -1,7 +1,6 @@
 """Read a store once for the health of who is who (`identity.audit`), in batches: memory stays bounded."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Final, TypeVar
 
 import msgspec
@@ -12,6 +11,7 @@ from identity.conflicts import count_by_rule
 from identity.explain import Told
 from identity.nodes import DEVICE_TYPES, Node, code_of
 from identity.resolve import HUB, Cluster
+from storage.chunks import chunks
 from storage.conflicts import SEARCHED_MAX
 from storage.explaining import people_named, person_of, read_told
 from storage.ports import Store
@@ -111,7 +111,7 @@ def read_audit(store: Store, progress: Progress) -> Audit:
 def _people(store: Store, progress: Progress) -> audit.People:
     people = audit.People()
     clusters = _counted(store.people.scan(), "people", progress)
-    for batch in _batches(clusters, BATCH):
+    for batch in chunks(clusters, BATCH):
         nodes = sorted({node for cluster in batch for node in cluster.members})
         told_of: dict[Node, list[Told]] = {}
         for each in read_told(store, nodes, store.decisions.of(nodes)):
@@ -126,7 +126,7 @@ def _people(store: Store, progress: Progress) -> audit.People:
 def _devices(store: Store, progress: Progress) -> audit.Devices:
     devices = audit.Devices()
     used = _counted(audit.users_of(store.devices.scan_uses()), "devices", progress)
-    for batch in _batches(used, BATCH):
+    for batch in chunks(used, BATCH):
         today = person_of(store, {user for _, users, _ in batch for user in users})
         for device, users, capped in batch:
             devices.add(device, {today[user] for user in users}, capped=capped)
@@ -140,9 +140,3 @@ def _counted(items: Iterable[_Item], what: str, progress: Progress) -> Iterator[
         if count % BATCH == 0:
             progress(what, count)
     progress(what, count)
-
-
-def _batches(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
-    left = iter(items)
-    while some := list(islice(left, size)):
-        yield some

@@ -1,19 +1,19 @@
 """Links and people in columns, for what reads all of them: no object for each (DESIGN §9)."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from identity.evidence import Link
+from identity.nodes import NODE_BYTES
 from identity.resolve import Cluster
+from storage.chunks import chunks
 from storage.ports import Store
 
 ROWS: Final = 10_000
 """Rows of one piece."""
 INT64: Final = "q"
-NODE_BYTES: Final = 16
 
 
 class LinkColumns(NamedTuple):
@@ -81,7 +81,7 @@ def columns_of(store: Store) -> Columns:
 
 def link_columns(rows: Iterable[tuple[bytes, bytes, int, int]]) -> Iterator[LinkColumns]:
     """Columns of `(a, b, first_ms, trusted_ms)`."""
-    for some in pieces(rows):
+    for some in chunks(rows, ROWS):
         a, b, first_ms, trusted_ms = zip(*some, strict=True)
         yield LinkColumns(
             b"".join(a), b"".join(b), array(INT64, first_ms), array(INT64, trusted_ms)
@@ -90,17 +90,10 @@ def link_columns(rows: Iterable[tuple[bytes, bytes, int, int]]) -> Iterator[Link
 
 def cluster_columns(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[ClusterColumns]:
     """Columns of `(profile id, members one after the other)`."""
-    for some in pieces(rows):
+    for some in chunks(rows, ROWS):
         profiles, members = zip(*some, strict=True)
         sizes = array(INT64, [len(each) // NODE_BYTES for each in members])
         yield ClusterColumns(b"".join(profiles), sizes, b"".join(members))
-
-
-def pieces(rows: Iterable[Any]) -> Iterator[Sequence[Any]]:
-    """Rows, ROWS at a time."""
-    left = iter(rows)
-    while some := list(islice(left, ROWS)):
-        yield some
 
 
 def _link_row(link: Link) -> tuple[bytes, bytes, int, int]:

@@ -6,7 +6,7 @@ an embedded store's are below 2^40 and those of a log at or above it, so live ev
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster, Refusal
 from profiles.part import decode
+from storage.chunks import chunks
 from storage.errors import Misconfigured
 from storage.evidence import all_decisions
 from storage.ports import Identifiers, Store, StoredPosition, TimelineQuery, TimelineRow
@@ -145,25 +146,25 @@ class _Copy:
             self._advance(len(leaves), leaves[-1].hex())
 
     def _links(self) -> None:
-        for links in _batches(self._source.evidence.scan_links()):
+        for links in chunks(self._source.evidence.scan_links(), BATCH):
             self._target.evidence.merge_links(links)
             self._identify(node for link in links for node in (link.a, link.b))
             self._advance(len(links))
-        for musts in _batches(self._source.evidence.scan_must_links()):
+        for musts in chunks(self._source.evidence.scan_must_links(), BATCH):
             self._target.evidence.merge_must_links(musts)
             self._identify(node for must in musts for node in (must.a, must.b))
             self._advance(len(musts))
-        for matches in _batches(self._source.evidence.scan_matches()):
+        for matches in chunks(self._source.evidence.scan_matches(), BATCH):
             self._target.evidence.merge_matches(matches)
             self._identify(node for match in matches for node in (match.a, match.b))
             self._advance(len(matches))
-        for decisions in _batches(all_decisions(self._source)):
+        for decisions in chunks(all_decisions(self._source), BATCH):
             self._target.decisions.put(decisions)
             self._identify(node for decision in decisions for node in decision.nodes)
             self._advance(len(decisions))
 
     def _uses(self) -> None:
-        for uses in _batches(self._source.devices.scan_uses()):
+        for uses in chunks(self._source.devices.scan_uses(), BATCH):
             self._target.devices.merge_uses(uses)
             self._identify(node for use in uses for node in (use.device, use.person))
             self._advance(len(uses))
@@ -190,7 +191,7 @@ class _Copy:
     def _people(self) -> None:
         clusters, refusals = self._source.people.counts()
         self._total = clusters + refusals
-        for some in _batches(self._source.people.scan()):
+        for some in chunks(self._source.people.scan(), BATCH):
             members = {node for cluster in some for node in cluster.members}
             self._target.people.write(members, some, ())
             self._advance(len(some))
@@ -216,7 +217,7 @@ class _Copy:
 
     def _positions(self, uris: Sequence[str]) -> None:
         self._total = len(uris)
-        for some in _batches(iter(uris)):
+        for some in chunks(uris, BATCH):
             held = self._source.positions.get(some)
             self._target.positions.put(list(held.values()))
             self._advance(len(held))
@@ -224,11 +225,6 @@ class _Copy:
 
 def _node(cursor: str) -> Node | None:
     return Node(bytes.fromhex(cursor)) if cursor else None
-
-
-def _batches(rows: Iterator[T]) -> Iterator[list[T]]:
-    while some := list(islice(rows, BATCH)):
-        yield some
 
 
 def _whole_leaves(rows: Iterator[TimelineRow]) -> Iterator[list[TimelineRow]]:
@@ -258,7 +254,7 @@ def _tied(refusals: Sequence[Refusal], source: Store) -> Iterator[Group]:
 
     ends = {node for refusal in refusals for node in (refusal.a, refusal.b)}
     clusters = set()
-    for some in _batches(iter(sorted(ends))):
+    for some in chunks(sorted(ends), BATCH):
         clusters |= set(source.people.clusters_of(some).values())
     for cluster in clusters:
         unite(cluster.members)

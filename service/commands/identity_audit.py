@@ -13,7 +13,7 @@ from identity.audit import Contested, Suspect
 from identity.nodes import Node
 from service.commands.audit_picture import SIZES, USERS, binned, picture
 from service.commands.naming import Names
-from service.output import console, json_option, print_json, rows_progress, table, when
+from service.output import StepBars, console, json_option, print_json, rows_progress, table, when
 from service.workspace import Workspace, pass_workspace
 from storage.auditing import Audit, read_audit
 
@@ -56,15 +56,8 @@ def audit(workspace: Workspace, plot: Path | None, as_json: bool) -> None:
 
 
 def _read(workspace: Workspace) -> Audit:
-    with rows_progress() as bar:
-        tasks: dict[str, Any] = {}
-
-        def progress(what: str, done: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=None)
-            bar.update(tasks[what], completed=done)
-
-        return read_audit(workspace.store, progress)
+    with rows_progress() as progress:
+        return read_audit(workspace.store, StepBars(progress))
 
 
 def _named(found: Audit) -> set[Node]:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.progress import Progress, TaskID
 
 from identity.changes import Kind
 from identity.rules import Rules
 from service.commands.decisions import print_changes
 from service.config import load_config
-from service.output import console, json_option, print_json, rows_progress, table
+from service.output import StepBars, console, json_option, print_json, rows_progress, table
 from service.workspace import Workspace, pass_workspace
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _compared(workspace: Workspace, rules: Rules) -> tuple["Comparison", "Loaded
     from ingest.comparing import compare
 
     with rows_progress() as progress:
-        comparison = compare(workspace.store, rules, progress=_Bars(progress))
+        comparison = compare(workspace.store, rules, progress=StepBars(progress))
     return comparison, comparison.preview(workspace.now_ms())
 
 
@@ -74,7 +73,7 @@ def _loaded(workspace: Workspace, rules: Rules) -> tuple["Comparison", "Loaded"]
     from ingest.comparing import compare
 
     with _followers(workspace, rules) as followers, rows_progress() as progress:
-        bars = _Bars(progress)
+        bars = StepBars(progress)
         comparison = compare(workspace.store, rules, progress=bars)
         loaded = comparison.load(workspace.store, workspace.now_ms(), followers, progress=bars)
     return comparison, loaded
@@ -109,19 +108,6 @@ def _followers(workspace: Workspace, rules: Rules) -> Iterator["Followers"]:
         producer.close()
 
 
-class _Bars:
-    """`ingest.numbering.Progress`: a bar for each step."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        if step not in self._tasks:
-            self._tasks[step] = self._progress.add_task(step, total=None)
-        self._progress.update(self._tasks[step], completed=done, total=total or done)
-
-
 def _report(
     comparison: "Comparison", loaded: "Loaded", took_s: float, *, written: bool
 ) -> dict[str, Any]:
@@ -149,23 +135,28 @@ def _show(
     workspace: Workspace, comparison: "Comparison", loaded: "Loaded", report: dict[str, Any]
 ) -> None:
     console.print(f"{report['links']:,} links resolved in {report['seconds']:.1f} s")
-    before, after = comparison.before(), comparison.after()
-    rules = sorted(before.refusals.keys() | after.refusals.keys())
-    rows: list[tuple[str, int, int]] = [
-        ("people", before.people, after.people),
-        ("identifiers of the largest", _most(before.largest), _most(after.largest)),
-        *((f"refused: {r}", before.refusals.get(r, 0), after.refusals.get(r, 0)) for r in rules),
-    ]
-    columns = ["", "stored", "by the evidence"]
-    console.print(table(columns, [(what, f"{a:,}", f"{b:,}") for what, a, b in rows]))
+    console.print(
+        table(["", "stored", "by the evidence"], _rows(report["before"], report["after"]))
+    )
     what = "written" if report["written"] else "nothing is written"
     tail = f"; {what}" if comparison else ""
     console.print(f"{report['differences']:,} differences{tail}")
     _show_changes(workspace, loaded)
 
 
-def _most(largest: Sequence[tuple[bytes, int]]) -> int:
-    return max((size for _, size in largest), default=0)
+def _rows(before: dict[str, Any], after: dict[str, Any]) -> list[tuple[str, str, str]]:
+    counts = [
+        ("people", before["people"], after["people"]),
+        ("identifiers of the largest", _most(before["largest"]), _most(after["largest"])),
+    ]
+    for rule in sorted(before["refusals"].keys() | after["refusals"].keys()):
+        refused = (side["refusals"].get(rule, 0) for side in (before, after))
+        counts.append((f"refused: {rule}", *refused))
+    return [(what, f"{stored:,}", f"{right:,}") for what, stored, right in counts]
+
+
+def _most(largest: Sequence[dict[str, Any]]) -> int:
+    return max((each["members"] for each in largest), default=0)
 
 
 def _show_changes(workspace: Workspace, loaded: "Loaded") -> None:

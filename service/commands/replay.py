@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from service.config_checks import need_cassandra, need_workers
-from service.output import console, json_option, print_json, rows_progress
+from service.output import StepBars, console, json_option, print_json, rows_progress
 from service.workspace import Workspace, pass_workspace
 from storage.cassandra.store import CassandraStore
 
@@ -93,12 +93,7 @@ def _switch(workspace: Workspace, generation: int) -> dict[str, int]:
         # Whoever decides people now is fenced, and cannot come back before the switch is done.
         target.leases.take(LEASE, "onefold replay")
         with rows_progress() as progress:
-            task = progress.add_task("links decided", total=None)
-            nodes = rebuild_people(
-                target,
-                workspace.config.identity,
-                lambda links: progress.update(task, completed=links),
-            )
+            nodes = rebuild_people(target, workspace.config.identity, StepBars(progress))
         finish_switch(live.connection, facts, before, generation)
     finally:
         target.close()

@@ -9,10 +9,11 @@ from typing import Final
 import msgspec
 from cassandra.metadata import Murmur3Token
 
-from identity.nodes import Node
+from identity.nodes import NODE_BYTES, Node
 from storage.cassandra.connection import Request
-from storage.cassandra.grouped import Grouped, Write, chunks
+from storage.cassandra.grouped import Grouped, Write
 from storage.cassandra.stamps import least
+from storage.chunks import chunks
 from storage.ports import TimelineQuery, TimelineRow
 
 MONTH_MS: Final = 2_629_746_000
@@ -23,7 +24,6 @@ LOOKED_FOR_MAX: Final = 100
 """Keys that one request looks for: each is tried in each of its partitions."""
 SCAN_PARTITIONS: Final = 32
 """Partitions under way at the same time in a scan."""
-_NODE_BYTES: Final = 16
 _BIAS: Final = 1 << 63
 _LEAST_TOKEN: Final = -(1 << 63)
 
@@ -123,7 +123,7 @@ class CassandraTimeline:
     def _new_months(self, keys: Iterable[_Key]) -> list[Write]:
         new = {partition for partition, _, _ in keys} - self._months_known.keys()
         return [
-            Write(partition[:_NODE_BYTES], self._add_month, _leaf_and_month(partition))
+            Write(partition[:NODE_BYTES], self._add_month, _leaf_and_month(partition))
             for partition in sorted(new)
         ]
 
@@ -241,7 +241,7 @@ def _partition_of(leaf: bytes, month: int) -> bytes:
 
 
 def _leaf_and_month(partition: bytes) -> tuple[bytes, int]:
-    return partition[:_NODE_BYTES], int.from_bytes(partition[_NODE_BYTES:]) - _BIAS
+    return partition[:NODE_BYTES], int.from_bytes(partition[NODE_BYTES:]) - _BIAS
 
 
 def _row(leaf: Node, key_ms: int, message_id: str, position: int, event: bytes) -> TimelineRow:

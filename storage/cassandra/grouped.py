@@ -5,13 +5,13 @@ The driver spends 250-440 µs of CPU on a request and 20-60 µs on a row of a gr
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 from cassandra.metadata import Murmur3Token
 from cassandra.query import BatchStatement, BatchType
 
 from storage.cassandra.connection import Connection, Routed
+from storage.chunks import chunks
 
 PARTITIONS_MAX: Final = 20
 """Partitions of one request: beyond this a row costs no less, and one slow node delays more of them."""
@@ -113,13 +113,6 @@ class Grouped:
                 # Who is first differs from range to range; who is in it decides where it may go.
                 groups.setdefault(frozenset(host.host_id for host in replicas), []).append(value)
         return [group for group in groups.values() if group]
-
-
-def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """`values` in lists of at most `size`."""
-    left = iter(values)
-    while some := list(islice(left, size)):
-        yield some
 
 
 def _by_size(writes: Sequence[Write]) -> Iterator[list[Write]]:

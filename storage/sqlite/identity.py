@@ -6,14 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from identity.evidence import Companion, Link, Match, MustLink, Use
-from identity.nodes import Node, names_device
+from identity.nodes import Node, names_device, nodes_in
 from identity.resolve import Cluster, Refusal
 from storage.ports import Held, Named
 from storage.sqlite.database import Database
 
 _LINK: Final = "a, b, first_ms, first_event, source, trusted_ms, last_ms"
 _MUST: Final = "a, b, first_ms, first_event, source"
-_NODE_BYTES: Final = 16
 
 
 class SqliteEvidence:
@@ -375,8 +374,7 @@ def _must_link(row: tuple[Any, ...]) -> MustLink:
 
 
 def _cluster(profile: Node, members: bytes) -> Cluster:
-    split = (members[at : at + _NODE_BYTES] for at in range(0, len(members), _NODE_BYTES))
-    return Cluster(profile_id=profile, members=frozenset(map(Node, split)))
+    return Cluster(profile_id=profile, members=frozenset(nodes_in(members)))
 
 
 def _refusal(blob: bytes) -> Refusal:

@@ -1,6 +1,6 @@
 """Who is who beside all evidence: what differs is found, told and mended, on both stores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from storage.ports import Store
 from storage.sqlite import SqliteStore
 from tests.identity.strategies import EMAILS, NODES, RULES, hasher
 from tests.ingest.test_resolving import evidences
+from tests.storage.emptying import empty_sqlite
 from tests.workspace import KEYS, NOON
 
 OTHER_RULES = Rules(version=2, fanout_max=4, fanout_max_user=3, members_max=5, limit_default=1)
@@ -29,7 +30,7 @@ wrong_people = st.lists(
 
 
 @pytest.fixture
-def store(tmp_path: Path):  # type: ignore[no-untyped-def]
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made = SqliteStore(tmp_path / "onefold.sqlite", KEYS)
     yield made
     made.close()
@@ -61,12 +62,6 @@ class Believer:
         return {each for each in self.known.values() if len(each.members) > 1}
 
 
-def forget(store: SqliteStore) -> None:
-    for (table,) in store.database.rows("SELECT name FROM sqlite_master WHERE type = 'table'"):
-        if table not in ("meta", "leases") and not table.startswith("sqlite"):
-            store.database.write(f"DELETE FROM {table}")
-
-
 def tell(store: Store, evidence: Evidence) -> None:
     store.evidence.merge_links(evidence.links)
     store.evidence.merge_must_links(evidence.must_links)
@@ -89,7 +84,7 @@ def disjoint(groups: Sequence[Sequence[Node]]) -> list[Cluster]:
 def test_whatever_is_stored_a_load_makes_it_right_and_tells_every_follower(
     store: SqliteStore, said: Evidence, groups: Sequence[Sequence[Node]], by: Rules
 ) -> None:
-    forget(store)
+    empty_sqlite(store)
     tell(store, said)
     wrong = disjoint(groups)
     nodes = {node for each in wrong for node in each.members}

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,19 @@ def onefold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return done
 
     return run
+
+
+@pytest.fixture
+def taking(tmp_path: Path, onefold: Run) -> Callable[[Sequence[dict[str, Any]]], Run]:
+    """Runs `onefold` on a data folder that has taken these events."""
+
+    def take(events: Sequence[dict[str, Any]]) -> Run:
+        file = tmp_path / "events.jsonl"
+        file.write_text("\n".join(map(json.dumps, events)))
+        onefold("ingest", str(file))
+        return onefold
+
+    return take
 
 
 @pytest.fixture

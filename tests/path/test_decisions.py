@@ -1,8 +1,6 @@
 """An operator's walk: look, decide, undo, take back; with the words a terminal shows."""
 
-import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -21,11 +19,8 @@ WHY = ("--yes", "--reason", "they called", "--operator", "meera")
 
 
 @pytest.fixture
-def couple(tmp_path: Path, onefold: Run) -> Run:
-    file = tmp_path / "events.jsonl"
-    file.write_text("\n".join(json.dumps(event) for event in EVENTS))
-    onefold("ingest", str(file))
-    return onefold
+def couple(taking: Callable[[Sequence[dict[str, Any]]], Run]) -> Run:
+    return taking(EVENTS)
 
 
 def test_a_merge_is_looked_at_made_undone_and_taken_back(

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,8 @@ EVENTS = [
 
 
 @pytest.fixture
-def couple(tmp_path: Path, onefold: Run) -> Run:
-    file = tmp_path / "events.jsonl"
-    file.write_text("\n".join(json.dumps(event) for event in EVENTS))
-    onefold("ingest", str(file))
-    return onefold
+def couple(taking: Callable[[Sequence[dict[str, Any]]], Run]) -> Run:
+    return taking(EVENTS)
 
 
 def test_what_is_stored_is_what_follows(couple: Run, as_json: Callable[..., Any]) -> None:

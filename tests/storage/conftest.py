@@ -12,9 +12,10 @@ from storage.cassandra.store import CassandraStore
 from storage.ports import Store
 from storage.sqlite import open_store
 from tests.servers import Cassandra
+from tests.storage.emptying import empty_cassandra
 from tests.workspace import KEYS
 
-pytest.register_assert_rewrite("tests.storage.identity_machine")
+pytest.register_assert_rewrite("tests.storage.identity_machine", "tests.storage.identity_told")
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +35,7 @@ def cassandra_settings(cassandra: Cassandra) -> CassandraSettings:
 def cassandra_store(cassandra_settings: CassandraSettings) -> Iterator[CassandraStore]:
     """A store with nothing in it."""
     made = CassandraStore(cassandra_settings, KEYS)
-    for name in cassandra_settings.keyspaces(1):
-        for table in made.connection.cluster.metadata.keyspaces[name].tables:
-            # Truncating takes 20 ms a table, so only where something is.
-            if table != "meta" and made.connection.execute(f"SELECT * FROM {name}.{table} LIMIT 1"):
-                made.connection.run(f"TRUNCATE {name}.{table}")
+    empty_cassandra(made, cassandra_settings, kept=("meta",))
     yield made
     made.close()
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 import msgspec
 import pytest
 
-from identity.changes import PersonChange
 from identity.nodes import Node
 from identity.resolve import Cluster
 from identity.rules import Rules
@@ -21,12 +20,14 @@ from ingest.workers.identify import identify_worker
 from ingest.workers.publishing import LEASE
 from ingest.workers.running import Worker
 from storage.cassandra.grouped import Grouped, Write
+from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.store import CassandraStore
 from storage.errors import StoreUnavailable
 from storage.ports import Store
 from storage.sqlite import SqliteStore
 from storage.sqlite.database import Database
 from tests.ingest.workers.world import SETTINGS, Killed
+from tests.storage.emptying import empty_cassandra, empty_sqlite, tables_of
 
 Point = Callable[[type[Exception]], None]
 """Called before each write and step of the log, with what it fails with."""
@@ -34,8 +35,6 @@ Point = Callable[[type[Exception]], None]
 GROUP = SETTINGS.group("identify")
 LINKS, CHANGES = SETTINGS.topic("links"), SETTINGS.topic("changes")
 BATCH_MESSAGES = 4
-KEPT_TABLES = ("meta", "leases")
-"""Epochs go on: a process remembers where it stands in its own."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -123,17 +122,11 @@ class Here:
     def clear(self, rules: Rules) -> None:
         self.rules = rules
         self._deciding = DecidingHere(self._sqlite, rules)
-        with self._sqlite.transaction():
-            for table in self._tables():
-                self._sqlite.database.write(f"DELETE FROM {table}")
+        empty_sqlite(self._sqlite)
 
     def _everything(self) -> dict[str, list[tuple[Any, ...]]]:
         rows = self._sqlite.database.rows
-        return {table: sorted(rows(f"SELECT * FROM {table}")) for table in self._tables()}
-
-    def _tables(self) -> list[str]:
-        rows = self._sqlite.database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
-        return [name for (name,) in rows if name not in KEPT_TABLES and "sqlite" not in name]
+        return {table: sorted(rows(f"SELECT * FROM {table}")) for table in tables_of(self._sqlite)}
 
 
 class _Log(MemoryLog):
@@ -154,8 +147,11 @@ class Workers:
 
     exact = False
 
-    def __init__(self, stores: Sequence[Store], rules: Rules) -> None:
+    def __init__(
+        self, stores: Sequence[CassandraStore], settings: CassandraSettings, rules: Rules
+    ) -> None:
         self.rules = rules
+        self._settings = settings
         self.struck: dict[str, int] = {}
         self._stores = stores
         self._turn = 0
@@ -251,7 +247,7 @@ class Workers:
 
     def clear(self, rules: Rules) -> None:
         self.rules = rules
-        empty(self.store)
+        empty_cassandra(self._stores[self._turn], self._settings)
         self._begin()
 
 
@@ -321,22 +317,3 @@ def _each_of_sqlite(store: SqliteStore, point: Point, patch: pytest.MonkeyPatch)
 
     patch.setattr(Database, "write", write)
     patch.setattr(Database, "write_many", write_many)
-
-
-def empty(store: Store) -> None:
-    """Forget everything but epochs."""
-    if not isinstance(store, CassandraStore):
-        return
-    connection = store.connection
-    for keyspace in {store.changes._facts.keyspace, store.people._derived.keyspace}:  # type: ignore[attr-defined]
-        for table in connection.cluster.metadata.keyspaces[keyspace].tables:
-            if table in KEPT_TABLES:
-                continue
-            # Truncating takes 20 ms a table, so only where something is.
-            if connection.execute(f"SELECT * FROM {keyspace}.{table} LIMIT 1"):
-                connection.run(f"TRUNCATE {keyspace}.{table}")
-
-
-def made_after(store: Store, position: int) -> list[PersonChange]:
-    """The changes that were published past a position."""
-    return [each.change for each in store.changes.history(position, 1_000)]

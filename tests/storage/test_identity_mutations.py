@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
 import identity.incremental
 import identity.resolve
@@ -17,7 +15,7 @@ from identity.rules import Rules
 from storage.sqlite import SqliteStore
 from tests.identity.strategies import RULES
 from tests.storage.identity_deciders import Here
-from tests.storage.identity_machine import IdentityMachine, Tally
+from tests.storage.identity_running import WITHOUT_SHRINKING, run
 from tests.workspace import KEYS
 
 Patch = pytest.MonkeyPatch
@@ -37,12 +35,12 @@ def _without_apart(union: Any, node: Any) -> Any:
 
 
 def one_user_id_more_is_allowed(patch: Patch) -> None:
-    limits = identity.resolve._limits
+    limits = identity.resolve.limits_of
 
     def looser(rules: Rules) -> dict[int, int]:
         return {code: most + 1 for code, most in limits(rules).items()}
 
-    patch.setattr(identity.resolve, "_limits", looser)
+    patch.setattr(identity.resolve, "limits_of", looser)
 
 
 def a_refused_person_just_unites(patch: Patch) -> None:
@@ -81,24 +79,7 @@ def test_a_broken_rule_is_caught(
     mutation: Callable[[Patch], None], tmp_path: Path, monkeypatch: Patch
 ) -> None:
     store = SqliteStore(tmp_path / "onefold.sqlite", KEYS)
-    tally = Tally()
-
-    class Machine(IdentityMachine):
-        def __init__(self) -> None:
-            super().__init__(Here(store, RULES), tally)
-
     mutation(monkeypatch)
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(
-            Machine,
-            settings=settings(
-                max_examples=200,
-                stateful_step_count=40,
-                deadline=None,
-                database=None,
-                derandomize=True,
-                phases=(Phase.generate,),
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run(Here(store, RULES), steps=8_000, phases=WITHOUT_SHRINKING, always_the_same=True)
     store.close()
