@@ -126,7 +126,8 @@ class Identify:
         everything = Statements(links, must_links, matches, decisions)
         changes = self._decide(epoch, everything, again)
         if changes:
-            self._publisher.publish(epoch)
+            with self._standing_by_if_superseded():
+                self._publisher.publish(epoch)
         if decisions:
             self._store.decisions.put(applied(decisions, changes))
         self._sound = True

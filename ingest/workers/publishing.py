@@ -38,13 +38,21 @@ class Publisher:
         if changes:
             self._store.changes.announce(changes)
         # Whoever takes over from here on knows of these changes; whoever did before has fenced them.
+        self._check(epoch)
+
+    def _check(self, epoch: int) -> None:
         if self._store.leases.epoch(LEASE) != epoch:
             raise Superseded
 
     def publish(self, epoch: int) -> None:
-        """Send what is announced to its followers; nothing is forgotten before they have it."""
+        """Send what is announced to its followers; nothing is forgotten before they have it.
+
+        Superseded if somebody has taken over: what is announced is theirs to send, and ours no longer
+        to forget, so that we would send it for ever.
+        """
         headers = {EPOCH: b"%d" % epoch}
         while changes := self._store.changes.announced(CHANGES_AT_ONCE):
+            self._check(epoch)
             for change in changes:
                 key, value = encode_change(change)
                 self._producer.send(self._topic, value, key, headers)

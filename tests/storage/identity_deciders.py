@@ -192,7 +192,8 @@ class Workers:
         try:
             with before_each_write(self._stores[turn], strike):
                 while not struck and self._log.lag(GROUP, [LINKS]):
-                    worker.step()
+                    if not worker.step():
+                        break
         except Killed:
             self._take_over()
         finally:
@@ -200,7 +201,9 @@ class Workers:
 
     def _work(self) -> None:
         while self._log.lag(GROUP, [LINKS]):
-            self._worker.step()
+            if not self._worker.step():
+                # What it read and could not commit comes again to whoever has the partition next.
+                self._take_over()
 
     def _take_over(self) -> None:
         """Another process gets the partition."""
