@@ -1,6 +1,7 @@
 """One process decides who is who: take-overs, what was announced and never written, and former deciders."""
 
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 import pytest
@@ -16,9 +17,10 @@ from ingest.messages import EPOCH, encode_statements
 from ingest.workers.identify import identify_worker
 from ingest.workers.letters import UNREADABLE
 from ingest.workers.metering import Unmetered
-from ingest.workers.publishing import LEASE
-from ingest.workers.running import Worker
+from ingest.workers.publishing import LEASE, Publisher
+from ingest.workers.running import Superseded, Worker
 from storage.errors import StoreUnavailable
+from storage.ports import Store
 from tests.ingest.workers.world import SETTINGS, Killed, Process, World
 from tests.workspace import KEYS, NOON
 
@@ -190,6 +192,24 @@ def test_what_a_former_decider_announces_later_is_not_published(world: World) ->
     world.drain()
     assert world.followed() == world.durable.clusters()
     assert "late" not in world.durable.history
+
+
+def test_a_former_decider_does_not_publish_what_its_successor_announced(world: World) -> None:
+    """It could not remove it, and would send it again for as long as the successor is down."""
+    first = decider(world)
+    world.drain()
+    former_epoch = world.durable.epoch
+    change = PersonChange(
+        id="own", time_ms=NOON, kind=Kind.MERGED, before=(),
+        after=(Cluster(ASHA, frozenset({ASHA, MAIL})),),
+    )  # fmt: skip
+    first.alive = False  # it sleeps
+    second = decider(world)
+    world.drain()
+    second.view.changes.announce([change])
+    with pytest.raises(Superseded):
+        Publisher(cast(Store, first.view), world.log.producer(), CHANGES).publish(former_epoch)
+    assert world.log.messages(CHANGES) == []
 
 
 def test_a_former_decider_that_wakes_up_writes_nobody(world: World) -> None:
