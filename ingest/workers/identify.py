@@ -125,9 +125,6 @@ class Identify:
         self._sound = False
         everything = Statements(links, must_links, matches, decisions)
         changes = self._decide(epoch, everything, again)
-        if changes:
-            with self._standing_by_if_superseded():
-                self._publisher.publish(epoch)
         if decisions:
             self._store.decisions.put(applied(decisions, changes))
         self._sound = True
@@ -137,13 +134,16 @@ class Identify:
         self._meter.events(STAGE, "accepted", sum(map(len, msgspec.structs.astuple(everything))))
 
     def _decide(self, epoch: int, said: Statements, again: bool) -> Sequence[PersonChange]:
-        """Store evidence and write people; how they changed."""
+        """Store evidence, write people and tell their followers; how they changed."""
         if not said:
             return ()
         announce = partial(self._publisher.announce, epoch)
         with self._standing_by_if_superseded():
             found = identify(self._store, said, self._rules, again=again, announce=announce)
-        return found.changes if found else ()
+            changes = found.changes if found else ()
+            if changes:
+                self._publisher.publish(epoch)
+        return changes
 
     @contextmanager
     def _standing_by_if_superseded(self) -> Iterator[None]:

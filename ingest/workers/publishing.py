@@ -38,11 +38,7 @@ class Publisher:
         if changes:
             self._store.changes.announce(changes)
         # Whoever takes over from here on knows of these changes; whoever did before has fenced them.
-        self._check(epoch)
-
-    def _check(self, epoch: int) -> None:
-        if self._store.leases.epoch(LEASE) != epoch:
-            raise Superseded
+        self._check_lease(epoch)
 
     def publish(self, epoch: int) -> None:
         """Send what is announced to its followers; nothing is forgotten before they have it.
@@ -52,7 +48,7 @@ class Publisher:
         """
         headers = {EPOCH: b"%d" % epoch}
         while changes := self._store.changes.announced(CHANGES_AT_ONCE):
-            self._check(epoch)
+            self._check_lease(epoch)
             for change in changes:
                 key, value = encode_change(change)
                 self._producer.send(self._topic, value, key, headers)
@@ -63,6 +59,10 @@ class Publisher:
                     self._meter.changed(change.kind.value, 1)
                 else:
                     self._meter.conflict(change.refusal.rule, 1)
+
+    def _check_lease(self, epoch: int) -> None:
+        if self._store.leases.epoch(LEASE) != epoch:
+            raise Superseded
 
 
 def recover(store: Store, rules: Rules, publisher: Publisher, epoch: int) -> None:
@@ -104,5 +104,5 @@ class Tenure:
         self._publisher.announce(self._epoch, changes)
 
     def publish(self, changes: Sequence[PersonChange]) -> None:
-        """They are written."""
+        """They are written. Superseded if an identify worker has taken over."""
         self._publisher.publish(self._epoch)

@@ -72,6 +72,12 @@ def decider(world: World) -> Process:
     return world.processes[-1]
 
 
+def merged(change_id: str) -> PersonChange:
+    """A change of which no evidence tells."""
+    after = Cluster(ASHA, frozenset({ASHA, MAIL}))
+    return PersonChange(id=change_id, time_ms=NOON, kind=Kind.MERGED, before=(), after=(after,))
+
+
 def told(world: World) -> list[tuple[int, str]]:
     """(epoch, kind) of each change on the topic."""
     return [
@@ -181,13 +187,9 @@ def test_an_attempt_that_failed_half_way_is_corrected_by_the_next(world: World) 
 def test_what_a_former_decider_announces_later_is_not_published(world: World) -> None:
     first = decider(world)
     world.drain()
-    late = PersonChange(
-        id="late", time_ms=NOON, kind=Kind.MERGED, before=(),
-        after=(Cluster(ASHA, frozenset({ASHA, MAIL})),),
-    )  # fmt: skip
     first.alive = False  # it sleeps
     second = decider(world)
-    at_point(second, "link", lambda: first.view.changes.announce([late]))
+    at_point(second, "link", lambda: first.view.changes.announce([merged("late")]))
     say(world, link(RAVI, MAIL))
     world.drain()
     assert world.followed() == world.durable.clusters()
@@ -199,14 +201,10 @@ def test_a_former_decider_does_not_publish_what_its_successor_announced(world: W
     first = decider(world)
     world.drain()
     former_epoch = world.durable.epoch
-    change = PersonChange(
-        id="own", time_ms=NOON, kind=Kind.MERGED, before=(),
-        after=(Cluster(ASHA, frozenset({ASHA, MAIL})),),
-    )  # fmt: skip
     first.alive = False  # it sleeps
     second = decider(world)
     world.drain()
-    second.view.changes.announce([change])
+    second.view.changes.announce([merged("own")])
     with pytest.raises(Superseded):
         Publisher(cast(Store, first.view), world.log.producer(), CHANGES).publish(former_epoch)
     assert world.log.messages(CHANGES) == []
