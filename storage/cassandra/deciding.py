@@ -205,7 +205,9 @@ class CassandraChanges:
         chunk, number = 0, 1
         while rows := execute(self._last, (epoch, chunk)):
             number, chunk = rows[0][0] + 1, chunk + 1
-        return epoch, number
+        # Read once in an epoch: after a write that failed half way, the last one is past a hole.
+        self._numbering = (epoch, number)
+        return self._numbering
 
     def history(self, after: int, limit: int) -> list[Published]:
         found: list[Published] = []

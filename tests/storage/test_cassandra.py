@@ -1,8 +1,10 @@
 """What Cassandra is used for beyond the contract: registers, fencing, versions, errors."""
 
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -28,6 +30,7 @@ from storage.cassandra.survey import survey
 from storage.errors import KeyMismatch, Misconfigured, SchemaMismatch, StoreUnavailable
 from storage.keys import Keys
 from storage.ports import TimelineQuery, TimelineRow
+from tests.storage.identity_deciders import before_each_write
 from tests.storage.test_contract import ASHA, BROWSER, MAIL, RAVI, change, cluster, link, row
 from tests.workspace import KEYS, Workspace
 
@@ -89,6 +92,34 @@ def test_what_a_former_holder_publishes_late_is_not_missed(
     former.changes.published([change("b", 2)])
     assert [each.change.id for each in seen] == ["a", "b"]
     assert holder.changes.history(seen[-1].position, 10) == []
+
+
+def test_a_history_that_was_half_written_has_no_hole_when_it_is_written_again(
+    cassandra_store: CassandraStore,
+) -> None:
+    """Rows go out in any order, so the first of a batch may be the one that is missing."""
+    changes = cassandra_store.changes
+    for after in itertools.count():
+        cassandra_store.leases.take("identity", "holder")
+        seen = max((each.position for each in changes.history(0, 1_000)), default=0)
+        made = [change(f"c{after}-{n}", n) for n in range(4)]
+        writes_left = after
+
+        def fail(error: type[Exception]) -> None:
+            nonlocal writes_left
+            writes_left -= 1
+            if writes_left == -1:
+                raise error("nobody answers")
+
+        changes.announce(made)
+        with before_each_write(cassandra_store, fail), suppress(StoreUnavailable):
+            changes.published(made)
+        changes.published(changes.announced(10))
+        heard = {each.change.id for each in changes.history(seen, 1_000)}
+        assert heard == {each.id for each in made}, f"failed after {after} writes"
+        if writes_left >= 0:
+            break
+    assert after > len(made)
 
 
 def test_uses_widen_whoever_writes_them_in_whatever_order(
