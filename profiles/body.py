@@ -130,8 +130,7 @@ def _set_trait(body: Body, name: str, trait: Trait) -> None:
 
 def _set_consent(body: Body, purpose: str, consent: Consent) -> None:
     held = body.consent.get(purpose)
-    # A withdrawal wins a tie.
-    if held is None or (consent.time_ms, not consent.granted) > (held.time_ms, not held.granted):
+    if held is None or consent.beats(held):
         body.consent[purpose] = consent
 
 

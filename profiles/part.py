@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from profiles.segments.collect import Collected
+
 FORMAT: Final = 2
 """Version of the stored form."""
 UNKNOWN_MS: Final = 1 << 62
@@ -88,6 +90,10 @@ class Consent(msgspec.Struct, array_like=True, frozen=True, gc=False):
     time_ms: int
     granted: bool
 
+    def beats(self, other: "Consent") -> bool:
+        """Whether this statement counts and not the other: the newer; a withdrawal wins a tie."""
+        return (self.time_ms, not self.granted) > (other.time_ms, not other.granted)
+
 
 class Body(msgspec.Struct, array_like=True, gc=False):
     """What some events state together."""
@@ -105,6 +111,8 @@ class Body(msgspec.Struct, array_like=True, gc=False):
     devices: dict[bytes, int] = {}
     """Newest event time per device node."""
     consent: dict[str, Consent] = {}
+    collected: dict[int, Collected] = {}
+    """What conditions of segments need, by the number of their collector."""
 
 
 class Visit(msgspec.Struct, array_like=True, gc=False):
@@ -126,6 +134,8 @@ class Part(msgspec.Struct, array_like=True, gc=False):
     """A device identifier's events, by visit, oldest first."""
     newest_key_ms: int = -1
     """The largest `key_ms` that was counted: an event past it cannot have been counted before."""
+    collected_at: int = 0
+    """The revision of the segments whose collectors have seen all its events; later ones have not."""
 
 
 _encoder = msgspec.msgpack.Encoder()

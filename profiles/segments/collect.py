@@ -1,0 +1,207 @@
+"""What parts keep for conditions on events: the times and values of the events that match (DESIGN §4).
+
+Like everything in a part it folds commutatively: the newest hits of a set that only grows, and sums
+of the rest.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from identity.event import Event
+from profiles.facts import NAME_MAX, amount_of, hash64
+from profiles.money import currency_of, micros
+from profiles.segments.tree import ANY_EVENT, Condition, Happened, Match, Of, Where, conditions
+from profiles.segments.values import holds, values_at
+
+HITS_MAX: Final = 500
+"""Hits kept one by one, newest first; a count that needs more is refused or counted by days."""
+HIT_DAYS_MAX: Final = 400
+"""Days for which older hits are counted by day, before the newest hit: as `profiles.part.DAYS_KEPT`."""
+NEVER_MS: Final = 1 << 62
+REVENUE: Final = "revenue"
+DAY_MS: Final = 86_400_000
+_ORDER: Final = "order completed"
+
+
+class Hit(msgspec.Struct, array_like=True, frozen=True, gc=False, order=True):
+    """One event that matched."""
+
+    time_ms: int
+    message: int
+    order: int = 0
+    """64 bits of the order id's hash, for Order Completed that names one."""
+    value: int | tuple[int, ...] | None = None
+    """Millionths for a sum, hashes of the values to tell apart, else None."""
+
+
+class Collected(msgspec.Struct, array_like=True, gc=False):
+    """The events that matched one collector."""
+
+    hits: list[Hit] = []
+    """Newest first; at most HITS_MAX."""
+    total: int = 0
+    """All that ever matched."""
+    amount: int = 0
+    """The sum of all of them."""
+    first_ms: int = NEVER_MS
+    days: dict[int, tuple[int, int]] = {}
+    """(count, sum) per UTC day of those that are no longer in `hits`."""
+
+
+class Collector(msgspec.Struct, frozen=True):
+    """What to keep of which events. Conditions that differ only in windows and thresholds share one."""
+
+    event: str
+    where: Where = ()
+    of: Of = Of.COUNT
+    path: str = ""
+    currency: str = ""
+
+    def hit(self, event: Event, message: int) -> Hit | None:
+        """What an event with this name adds, if it matches."""
+        properties = event.properties
+        if self.where and not holds(properties, self.where):
+            return None
+        value: int | tuple[int, ...] | None = None
+        if self.of is Of.SUM:
+            value = self._amount(properties)
+            if value is None:
+                return None
+        elif self.of is Of.DISTINCT:
+            value = tuple(sorted({_identity(each) for each in values_at(properties, self.path)}))
+            if not value:
+                return None
+        order = _order_of(properties) if self.event == _ORDER else 0
+        return Hit(event.time_ms, message, order, value)
+
+    def _amount(self, properties: dict[str, Any]) -> int | None:
+        if self.currency and currency_of(properties.get("currency")) != self.currency:
+            return None
+        if self.path == REVENUE:
+            return amount_of(properties)
+        numbers = [
+            number
+            for value in values_at(properties, self.path)
+            if not isinstance(value, str | bool) and (number := micros(value)) is not None
+        ]
+        return sum(numbers) if numbers else None
+
+
+def collector_of(match: Match, happened: Happened | None = None) -> Collector:
+    """What a condition needs of an event: its own, or one that only must follow."""
+    if happened is None or happened.of not in (Of.SUM, Of.DISTINCT):
+        return Collector(match.event, match.where)
+    return Collector(match.event, match.where, happened.of, happened.path, happened.currency)
+
+
+def collectors_of(condition: Condition) -> Iterator[Collector]:
+    """Everything that a condition needs kept; other segments that it names not included."""
+    for each in conditions(condition):
+        if isinstance(each, Happened):
+            yield collector_of(each.match, each)
+            follow = each.follow
+            while follow is not None:
+                yield collector_of(follow.match)
+                follow = follow.then
+
+
+class Collecting:
+    """Collectors by number, ready to be asked about every event."""
+
+    def __init__(self, collectors: Mapping[int, Collector] | None = None) -> None:
+        self.numbers = sorted(collectors or {})
+        self._by_event: dict[str, list[tuple[int, Collector]]] = {}
+        for number, collector in sorted((collectors or {}).items()):
+            self._by_event.setdefault(collector.event, []).append((number, collector))
+        self._any = self._by_event.pop(ANY_EVENT, [])
+
+    def wants(self, event: str) -> bool:
+        """Whether events with this key matter."""
+        return bool(self._any) or event in self._by_event
+
+    def names(self) -> list[str] | None:
+        """Keys of the events that matter; None: all of them."""
+        return None if self._any else sorted(self._by_event)
+
+    def hits(self, event: Event, key: str, message: int) -> dict[int, Hit]:
+        """What an event adds, by collector. `key` and `message` are those of its facts."""
+        found = {}
+        for number, collector in (*self._by_event.get(key, ()), *self._any):
+            hit = collector.hit(event, message)
+            if hit is not None:
+                found[number] = hit
+        return found
+
+
+def key_of(name: str) -> str:
+    """The key under which events of a name are counted, whatever its case."""
+    return name[:NAME_MAX].lower()
+
+
+def add(collected: Collected, hit: Hit) -> None:
+    """One more hit; call `trim` when a run of them is in."""
+    collected.hits.append(hit)
+    collected.total += 1
+    collected.amount += _summed(hit)
+    collected.first_ms = min(collected.first_ms, hit.time_ms)
+
+
+def merge_into(whole: Collected, more: Collected) -> None:
+    """All of `more`, too; call `trim` in the end."""
+    whole.hits = whole.hits + more.hits
+    whole.total += more.total
+    whole.amount += more.amount
+    whole.first_ms = min(whole.first_ms, more.first_ms)
+    if more.days:
+        days = dict(whole.days)
+        for day, (count, amount) in more.days.items():
+            held = days.get(day, (0, 0))
+            days[day] = (held[0] + count, held[1] + amount)
+        whole.days = days
+
+
+def trim(collected: Collected) -> None:
+    """Bring hits and days into their one order and under their caps."""
+    hits = collected.hits
+    hits.sort(reverse=True)
+    if len(hits) > HITS_MAX:
+        days = dict(collected.days)
+        for hit in hits[HITS_MAX:]:
+            day = hit.time_ms // DAY_MS
+            count, amount = days.get(day, (0, 0))
+            days[day] = (count + 1, amount + _summed(hit))
+        del hits[HITS_MAX:]
+        collected.days = days
+    if collected.days:
+        oldest = hits[0].time_ms // DAY_MS - HIT_DAYS_MAX
+        collected.days = {day: n for day, n in sorted(collected.days.items()) if day >= oldest}
+
+
+def merged(some: Iterable[Collected]) -> Collected:
+    """One that holds what all of them hold; their order does not matter."""
+    whole = Collected()
+    for each in some:
+        merge_into(whole, each)
+    trim(whole)
+    return whole
+
+
+def _summed(hit: Hit) -> int:
+    return hit.value if isinstance(hit.value, int) else 0
+
+
+def _order_of(properties: dict[str, Any]) -> int:
+    order_id = properties.get("order_id", properties.get("orderId"))
+    if isinstance(order_id, int) and not isinstance(order_id, bool):
+        order_id = str(order_id)
+    text = order_id.strip()[:NAME_MAX] if isinstance(order_id, str) else ""
+    return hash64(text) if text else 0
+
+
+def _identity(value: Any) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return hash64(json.dumps(value))
