@@ -92,6 +92,8 @@ class Of(StrEnum):
     """Whether the first of all is in the window; the checks are not used."""
     LAST = "last"
     """Whether the last of all until now is in the window."""
+    VALUES = "values"
+    """The values themselves: only computed traits ask for them."""
 
 
 class Follow(msgspec.Struct, frozen=True):
@@ -153,7 +155,7 @@ class Seen(msgspec.Struct, frozen=True, tag="seen"):
 class Has(msgspec.Struct, frozen=True, tag="has"):
     """An identifier of a type is known."""
 
-    type: str
+    identifier_type: str
 
 
 class Consents(msgspec.Struct, frozen=True, tag="consent"):
@@ -169,7 +171,15 @@ class InSegment(msgspec.Struct, frozen=True, tag="segment"):
     id: str
 
 
-Condition = AllOf | AnyOf | Not | TraitIs | Happened | Seen | Has | Consents | InSegment
+class Score(msgspec.Struct, frozen=True, tag="score"):
+    """A model's score is there, is no older than `max_age_ms`, and passes all checks."""
+
+    name: str
+    checks: tuple[Check, ...] = ()
+    max_age_ms: int | None = None
+
+
+Condition = AllOf | AnyOf | Not | TraitIs | Happened | Seen | Has | Consents | Score | InSegment
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +193,37 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     granularity: Literal["exact", "day"] = "exact"
     """`day`: windows begin at midnight UTC, and any number of events can be counted."""
     who: Condition
+
+
+class Computes(StrEnum):
+    """What a computed trait is."""
+
+    COUNT = "count"
+    SUM = "sum"
+    MOST_FREQUENT = "most_frequent"
+    """The value that most events have; of several the one that was seen last."""
+    FIRST = "first"
+    """The value of the oldest event in the window that has one."""
+    LAST = "last"
+    """The value of the newest event in the window that has one."""
+    UNIQUE_LIST = "unique_list"
+    """Every value once, those seen last first."""
+
+
+class ComputedTrait(msgspec.Struct, frozen=True, kw_only=True):
+    """A trait that is computed of events whenever it is read; it hides a stated one of its name."""
+
+    name: str
+    description: str = ""
+    computes: Computes
+    path: str = ""
+    """Where the value is; not for a count."""
+    currency: str = ""
+    match: Match
+    window: Window = Window()
+
+
+Definition = Segment | ComputedTrait
 
 
 def conditions(condition: Condition) -> list[Condition]:
