@@ -6,9 +6,11 @@ import msgspec
 
 from identity.event import Event
 from identity.nodes import Node
+from ingest.segments.collecting import bring_up_to_date, hits_of
 from profiles.facts import Facts
-from profiles.fold import fold
+from profiles.fold import Entry, fold
 from profiles.part import Part, decode, encode
+from profiles.segments.catalogue import Catalogue
 from storage.ports import Store, TimelineRow
 
 
@@ -35,6 +37,14 @@ def activity_of(leaf: Node, event: Event, facts: Facts) -> Activity:
     )  # fmt: skip
 
 
+class Folded(msgspec.Struct, frozen=True):
+    """What became of a batch."""
+
+    counted: int
+    touched: Sequence[Node]
+    """Leaves to which something happened that may change who is in a segment."""
+
+
 class Folder:
     """Folds batches of one log, in the order of its positions, into timelines and parts.
 
@@ -47,37 +57,50 @@ class Folder:
         store: Store,
         cache: int = 0,
         base: Callable[[Sequence[Node]], dict[Node, Part]] = lambda leaves: {},
+        catalogue: Callable[[], Catalogue] = Catalogue,
     ) -> None:
-        """`base` gives what leaves without a part start from: a new generation that is being built."""
+        """`base` gives what leaves without a part start from: a new generation that is being built.
+
+        `catalogue` gives the segments in force, for which parts collect.
+        """
         self._store = store
         self._base = base
+        self._catalogue = catalogue
         self._cache_max = cache
         self._cache: dict[Node, Part] = {}
 
-    def fold(self, batch: Sequence[tuple[int, Activity]]) -> int:
-        """Fold `(position, activity)` pairs; how many counted. Durable when it returns.
+    def fold(self, batch: Sequence[tuple[int, Activity]]) -> Folded:
+        """Fold `(position, activity)` pairs. Durable when it returns.
 
         If it raises, fold the batch again.
         """
-        parts, based = self._read({activity.leaf for _, activity in batch})
+        parts, changed = self._read({activity.leaf for _, activity in batch})
         # What a part stands beyond is in its timeline too, for rows are written before parts.
         new = [pair for pair in batch if pair[0] > parts[pair[1].leaf].offset]
+        catalogue = self._catalogue()
+        changed.update(bring_up_to_date(self._store, catalogue, parts))
         counted_at = self._store.timeline.add(
             [_row(position, activity) for position, activity in new],
             {leaf: part.newest_key_ms for leaf, part in parts.items()},
         )
-        entries: dict[Node, list[tuple[int, int, Facts]]] = {}
+        entries: dict[Node, list[Entry]] = {}
         for (position, activity), lowest in zip(new, counted_at, strict=True):
             if lowest == position:
-                entries.setdefault(activity.leaf, []).append((position, lowest, activity.facts))
+                hits = hits_of(
+                    catalogue.collecting, activity.facts.event, activity.facts.message,
+                    activity.facts.time_ms, activity.raw,
+                )  # fmt: skip
+                entry = Entry(position, lowest, activity.facts, hits)
+                entries.setdefault(activity.leaf, []).append(entry)
+        touched = [leaf for leaf, some in entries.items() if _matter(catalogue, parts[leaf], some)]
         for leaf, some in entries.items():
             fold(parts[leaf], leaf, some)
-        changed = based | entries.keys()
+        changed.update(entries)
         self._store.parts.write(
             {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
         )
         self._remember(parts)
-        return sum(map(len, entries.values()))
+        return Folded(sum(map(len, entries.values())), touched)
 
     def forget(self) -> None:
         """Drop cached parts: somebody else may have folded their leaves since."""
@@ -101,6 +124,18 @@ class Folder:
         self._cache |= parts
         for leaf in list(self._cache)[: len(self._cache) - self._cache_max]:
             del self._cache[leaf]
+
+
+def _matter(catalogue: Catalogue, part: Part, entries: Iterable[Entry]) -> bool:
+    """Whether events may change in which segments their leaf's profile is, or how it can be reached."""
+    if not catalogue:
+        return False
+    devices = part.body.devices if part.body else {}
+    return part.offset < 0 or any(
+        catalogue.matters(entry.facts, entry.hits)
+        or (entry.facts.device is not None and entry.facts.device not in devices)
+        for entry in entries
+    )
 
 
 def _row(position: int, activity: Activity) -> TimelineRow:

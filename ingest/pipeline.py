@@ -1,4 +1,4 @@
-"""The stages in one process: record → fold → identify, one transaction a batch (DESIGN §1.5)."""
+"""The stages in one process: record → fold → identify → evaluate, one transaction a batch (DESIGN §1.5)."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,6 +13,7 @@ from ingest.folding import Folder, activity_of
 from ingest.identify import identify_here
 from ingest.record import record
 from ingest.remembering import Memory
+from ingest.segments.here import Segments
 from ingest.sources import Sources
 from storage.keys import Keys
 from storage.ports import DeadLetter, EmbeddedStore, StoredPosition
@@ -47,13 +48,16 @@ class EventSink(Protocol):
 class Pipeline:
     """Takes batches of events into a store. Batches may repeat and overlap; nothing counts twice."""
 
-    def __init__(self, store: EmbeddedStore, keys: Keys, rules: Rules, sources: Sources) -> None:
+    def __init__(
+        self, store: EmbeddedStore, keys: Keys, rules: Rules, sources: Sources, segments: Segments
+    ) -> None:
         self._store = store
+        self._segments = segments
         self._rules = rules
         self._extractor = Extractor(rules, keys.hasher())
         self._sources = sources
         self._memory = Memory(store, keys.vault())
-        self._folder = Folder(store)
+        self._folder = Folder(store, catalogue=segments.catalogue)
 
     def process(
         self,
@@ -68,15 +72,17 @@ class Pipeline:
         with self._store.transaction():
             if said.events:
                 first = self._store.next_offset(len(said.events))
-                counted = self._folder.fold(
+                folded = self._folder.fold(
                     [
                         (first + n, activity_of(leaf, event, facts))
                         for n, (leaf, event, facts) in enumerate(said.events)
                     ]
                 )
+                counted = folded.counted
                 news = self._memory.remember(said)
-                if news:
-                    identify_here(self._store, news, self._rules)
+                if news.said:
+                    identify_here(self._store, news.said, self._rules)
+                self._segments.touch((*folded.touched, *news.devices))
             if said.refused:
                 self._store.dead_letters.add([letter_of(each, origin) for each in said.refused])
             if positions:

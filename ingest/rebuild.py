@@ -11,15 +11,18 @@ from identity.extract import Extractor
 from identity.nodes import Node
 from identity.rules import Rules
 from ingest.decode import decode
-from profiles.facts import Facts, facts_of
-from profiles.fold import fold
+from ingest.segments.collecting import hits_of
+from profiles.facts import facts_of
+from profiles.fold import Entry, fold
 from profiles.part import Part, encode
 from profiles.part import decode as decode_part
+from profiles.segments.catalogue import Catalogue
 from storage.keys import Keys
 from storage.ports import Store, TimelineQuery, TimelineRow
 
 LEAVES_AT_ONCE: Final = 200
 """Leaves that are read, folded and written together."""
+NO_SEGMENTS: Final = Catalogue()
 ROWS_MAX: Final = 10_000_000
 """Rows of one leaf that are folded again."""
 
@@ -34,9 +37,17 @@ class Rebuilt(msgspec.Struct):
 class Refolder:
     """Folds stored rows as they were folded when they came."""
 
-    def __init__(self, keys: Keys, rules: Rules, source_named: Callable[[str], Source]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        rules: Rules,
+        source_named: Callable[[str], Source],
+        catalogue: Catalogue = NO_SEGMENTS,
+    ) -> None:
+        """`catalogue` is what parts collect for."""
         self._extractor = Extractor(rules, keys.hasher())
         self._source_named = source_named
+        self.catalogue = catalogue
 
     def part(
         self,
@@ -45,7 +56,8 @@ class Refolder:
         complain: Callable[[str], None] = lambda detail: None,
     ) -> Part:
         """The part that a leaf's rows fold to; `complain` hears of rows that no longer fit the rules."""
-        entries: list[tuple[int, int, Facts]] = []
+        catalogue = self.catalogue
+        entries: list[Entry] = []
         for row in rows:
             source = self._source_named(row.source)
             event = decode(row.raw, row.received_ms, source, row.type)
@@ -59,9 +71,11 @@ class Refolder:
             found = self._extractor.extract(event, source)
             if found.leaf != leaf:
                 complain("today's rules store one of its events elsewhere")
-            entries.append((row.offset, row.offset, facts_of(event, found.device)))
-        part = Part()
-        fold(part, leaf, sorted(entries, key=lambda entry: entry[0]))
+            facts = facts_of(event, found.device)
+            hits = hits_of(catalogue.collecting, facts.event, facts.message, row.time_ms, row.raw)
+            entries.append(Entry(row.offset, row.offset, facts, hits))
+        part = Part(collected_at=catalogue.revision)
+        fold(part, leaf, sorted(entries, key=lambda entry: entry.offset))
         return part
 
 

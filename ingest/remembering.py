@@ -1,10 +1,24 @@
 """What record keeps of a batch beside its events: identifiers, uses of devices, companions."""
 
+from collections.abc import Collection
+
+import msgspec
+
+from identity.nodes import Node
 from ingest.identify import Statements
 from ingest.known import Known
 from ingest.record import Recorded
 from storage.keys import Vault
 from storage.ports import Store
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a batch says that was not known."""
+
+    said: Statements
+    """The evidence that is left for identify."""
+    devices: Collection[Node]
+    """Devices that were used, or named together: whose their visits are may have changed."""
 
 
 class Memory:
@@ -15,16 +29,20 @@ class Memory:
         self._vault = vault
         self._known = Known()
 
-    def remember(self, said: Recorded) -> Statements:
-        """Store identifiers, uses and companions; the evidence that is left for identify."""
+    def remember(self, said: Recorded) -> News:
+        """Store identifiers, uses and companions; what is left to say of them."""
         new = self._known.new_identifiers(said)
         unknown = new.keys() - self._store.identifiers.known(new)
         self._store.identifiers.put(
             {node: (new[node].type, self._vault.seal(node, new[node].value)) for node in unknown}
         )
-        self._store.devices.merge_uses(self._known.new_uses(said))
-        self._store.devices.merge_companions(self._known.new_companions(said))
-        return Statements(self._known.new_links(said), said.must_links)
+        uses, companions = self._known.new_uses(said), self._known.new_companions(said)
+        self._store.devices.merge_uses(uses)
+        self._store.devices.merge_companions(companions)
+        return News(
+            Statements(self._known.new_links(said), said.must_links),
+            dict.fromkeys([*(u.device for u in uses), *(c.node for c in companions)]),
+        )
 
     def learn(self, said: Recorded) -> None:
         """Everything that `said` says is durable now, its news included."""

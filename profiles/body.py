@@ -1,6 +1,8 @@
 """Fold events into bodies, and bodies into one: the commutative heart of every profile."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from profiles.facts import Facts
 from profiles.part import (
@@ -22,11 +24,19 @@ from profiles.part import (
     Order,
     Trait,
 )
+from profiles.segments import collect
+from profiles.segments.collect import Collected, Hit
+
+_SORTED: Final = (
+    "traits", "counters", "orders", "settled", "refunds", "devices", "consent", "collected",
+)  # fmt: skip
+NO_HITS: Final[Mapping[int, Hit]] = MappingProxyType({})
 
 
-def add(body: Body, facts: Facts) -> None:
-    """Fold one event into `body`; call `trim` when a run of events is in."""
+def add(body: Body, facts: Facts, hits: Mapping[int, Hit] = NO_HITS) -> None:
+    """Fold one event into `body`, and its hits by collector; call `trim` when a run of events is in."""
     now = facts.time_ms
+    add_hits(body, hits)
     body.events += 1
     body.first_ms = min(body.first_ms, now)
     body.last_ms = max(body.last_ms, now)
@@ -52,6 +62,15 @@ def add(body: Body, facts: Facts) -> None:
         body.orders[facts.order] = min(told, body.orders.get(facts.order, told))
 
 
+def add_hits(body: Body, hits: Mapping[int, Hit]) -> None:
+    """What collectors keep of one event; call `trim` when a run of events is in."""
+    for number, hit in hits.items():
+        collected = body.collected.get(number)
+        if collected is None:
+            collected = body.collected[number] = Collected()
+        collect.add(collected, hit)
+
+
 def merge(bodies: Iterable[Body]) -> Body:
     """One body that holds what all of them hold; the order of `bodies` does not matter."""
     whole = Body()
@@ -71,6 +90,8 @@ def merge(bodies: Iterable[Body]) -> Body:
         whole.purchases.extend(body.purchases)
         for key, order in body.orders.items():
             whole.orders[key] = min(order, whole.orders.get(key, order))
+        for number, collected in body.collected.items():
+            collect.merge_into(whole.collected.setdefault(number, Collected()), collected)
         for money, source in ((whole.settled, body.settled), (whole.refunds, body.refunds)):
             for currency, sums in source.items():
                 _add_money(money, currency, sums.count, sums.amount)
@@ -96,7 +117,9 @@ def trim(body: Body) -> None:
         body.devices = dict(ranked[:DEVICES_MAX])
     if len(body.orders) > ORDERS_MAX:
         _settle_orders(body)
-    for name in ("traits", "counters", "orders", "settled", "refunds", "devices", "consent"):
+    for collected in body.collected.values():
+        collect.trim(collected)
+    for name in _SORTED:
         held = getattr(body, name)
         if len(held) > 1:
             setattr(body, name, {key: held[key] for key in sorted(held)})

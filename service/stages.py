@@ -78,7 +78,12 @@ def _folder(workspace: Workspace) -> Folder | None:
     if workspace.generation is None:
         return None
     live = workspace.live_store()
-    refolder = Refolder(workspace.keys, workspace.config.identity, workspace.sources.named)
+    refolder = Refolder(
+        workspace.keys,
+        workspace.config.identity,
+        workspace.sources.named,
+        workspace.catalogues.now(),
+    )
     return Folder(workspace.store, PARTS_CACHED_MAX, Base(live, refolder))
 
 

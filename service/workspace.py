@@ -11,9 +11,11 @@ import click
 
 from ingest.deciding import Deciding, DecidingByLog, DecidingHere
 from ingest.pipeline import EventSink, Pipeline
+from ingest.segments.here import Segments
 from ingest.sources import Sources
 from service.config import Config
 from service.metrics import Metrics
+from storage.catalogues import Catalogues
 from storage.keys import Keys
 from storage.ports import EmbeddedStore, Store
 from storage.profiles import ProfileReader
@@ -131,7 +133,9 @@ class Workspace:
     def _sink(self, *, backfill: bool) -> EventSink:
         if self.config.store.kind == "cassandra":
             return self._log_sink(backfill=backfill)
-        return Pipeline(self.embedded_store, self.keys, self.config.identity, self.sources)
+        return Pipeline(
+            self.embedded_store, self.keys, self.config.identity, self.sources, self.segments
+        )
 
     @property
     def embedded_store(self) -> EmbeddedStore:
@@ -178,6 +182,16 @@ class Workspace:
             self._closing.append(producer.close)
             return DecidingByLog(producer, self.store, topic)
         return DecidingHere(self.embedded_store, self.config.identity)
+
+    @cached_property
+    def catalogues(self) -> Catalogues:
+        """Which segments are in force."""
+        return Catalogues(self.store.definitions)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """The evaluate stage, of a workspace whose store is `sqlite`."""
+        return Segments(self.embedded_store, self.config.identity, self.now_ms, self.catalogues)
 
     @cached_property
     def reader(self) -> ProfileReader:

@@ -25,8 +25,8 @@ from identity.nodes import Node
 from identity.resolve import HUB, KEPT_APART, Refusal
 from identity.rules import Rules
 from profiles.part import decode
+from storage.gathering import Answer, Resolved
 from storage.ports import Store
-from storage.profiles import Answer, Resolved
 
 LINKS_EACH_MAX: Final = 1_000
 """Links read for each identifier. Only a hub has more, and a hub's other ends are not read on."""

@@ -15,6 +15,8 @@ from identity.decisions import Decision
 from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
+from profiles.segments.catalogue import Edit
+from profiles.segments.membership import Cause, Standing, Transition
 
 
 class TimelineRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -336,6 +338,109 @@ class Changes(Protocol):
         """The newest published changes that any of `profile_ids` was or is a side of, newest first."""
 
 
+class Definitions(Protocol):
+    """What is defined, as a log of edits."""
+
+    def append(self, edit: Edit) -> bool:
+        """Add an edit whose revision is one past the newest; False if somebody else's took its place."""
+
+    def since(self, revision: int) -> list[Edit]:
+        """The edits past a revision, oldest first."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A transition as those read it who follow them."""
+
+    token: str
+    """Where it stands: `Memberships.told` goes on after it."""
+    transition: Transition
+
+
+class Memberships(Protocol):
+    """Who is in which segment."""
+
+    def get(self, profile_ids: Iterable[Node]) -> dict[Node, Standing]:
+        """The standings of those profiles that have one."""
+
+    def write(self, standings: Sequence[Standing], told: Sequence[Transition]) -> None:
+        """Replace standings, keep and tell transitions, list members. Writing again changes nothing.
+
+        A standing that is empty is forgotten.
+        """
+
+    def members(self, segment: str, after: Node | None, limit: int) -> list[tuple[Node, int]]:
+        """The next `(profile id, since_ms)` of a segment past `after`, in the store's order."""
+
+    def count(self, segments: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """How many (people, devices that are nobody's) are in each segment."""
+
+    def due(self, until_ms: int, limit: int) -> list[Node]:
+        """Profiles whose standing is due by then, the longest overdue first."""
+
+    def told(self, after: str, limit: int, segments: Sequence[str] = ()) -> list[Told]:
+        """Transitions past a token ("" is before all), of these segments or all; each profile's in order.
+
+        Nothing is told later before a token that was given.
+        """
+
+    def newest(self) -> str:
+        """The token past everything that is told by now."""
+
+    def history(self, segment: str, since_ms: int, until_ms: int, every_ms: int) -> "list[Flow]":
+        """How many entered and left in each span of time, oldest first; spans without any are left out."""
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """What happened to a segment in a span of time."""
+
+    from_ms: int
+    reason: str
+    entered: int
+    left: int
+
+
+class Pending(Protocol):
+    """Profiles whose segments are to be evaluated: the log of an embedded store's evaluate stage."""
+
+    def add(self, causes: Mapping[Node, Cause]) -> None:
+        """Leaves, devices and profile ids that something happened to; causes add up."""
+
+    def take(self, limit: int) -> list[tuple[int, Node, Cause]]:
+        """The next `(ticket, node, cause)`, oldest first; they stay until `done`."""
+
+    def done(self, taken: Sequence[tuple[int, Node, Cause]]) -> None:
+        """Forget those that nothing happened to since they were taken."""
+
+    def count(self) -> int:
+        """How many wait."""
+
+    def followed(self) -> int | None:
+        """The position in the history of changes up to which profiles were evaluated; None: never yet."""
+
+    def follow(self, position: int) -> None:
+        """They are evaluated up to there."""
+
+
+class Backfill(msgspec.Struct, frozen=True, array_like=True):
+    """How far everybody is evaluated for a revision of what is defined."""
+
+    revision: int
+    after: Node | None = None
+    """The last leaf that was looked at."""
+    profiles: int = 0
+    finished: bool = False
+
+
+class Backfills(Protocol):
+    """How far segments that were defined or changed are filled."""
+
+    def get(self) -> Backfill | None:
+        """The newest one."""
+
+    def put(self, backfill: Backfill) -> None:
+        """Replace it."""
+
+
 class Leases(Protocol):
     """Who may write what has a single writer. An epoch fences those who had the lease before."""
 
@@ -374,6 +479,12 @@ class Store(Protocol):
     @property
     def changes(self) -> Changes: ...
     @property
+    def definitions(self) -> Definitions: ...
+    @property
+    def memberships(self) -> Memberships: ...
+    @property
+    def backfills(self) -> Backfills: ...
+    @property
     def leases(self) -> Leases: ...
     @property
     def waits(self) -> bool:
@@ -385,6 +496,9 @@ class Store(Protocol):
 
 class EmbeddedStore(Store, Protocol):
     """A store that is its own log, and commits what several stages write together."""
+
+    @property
+    def pending(self) -> Pending: ...
 
     def transaction(self) -> AbstractContextManager[None]:
         """All writes within are durable together when it ends, or none is if it raises."""

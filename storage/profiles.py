@@ -1,23 +1,22 @@
 """Read a profile: node → members → their parts → their devices' parts (DESIGN §4). Nothing is stored."""
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from identity.devices import owners_of, present_owner
-from identity.evidence import Use
+from identity.devices import present_owner
 from identity.nodes import Identifier, Node, NodeHasher, names_device, type_code
 from identity.normalize import Normalizer
 from identity.resolve import Cluster
 from identity.rules import Rules
-from profiles.part import Part, Visit, decode
+from profiles.part import Visit
 from profiles.profile import Member, Profile, assemble
+from storage.gathering import Answer, Gathered, Gatherer, Resolved
 from storage.keys import Vault
-from storage.ports import Held, Named, Store, TimelineQuery, TimelineRow
+from storage.ports import Named, Store, TimelineQuery, TimelineRow
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -25,28 +24,6 @@ class Lookup(msgspec.Struct, frozen=True):
 
     profile_id: Node | None = None
     identifiers: tuple[Identifier, ...] = ()
-
-
-class Answer(StrEnum):
-    """What a lookup found."""
-
-    PERSON = "person"
-    DEVICE_OWNER = "device_owner"
-    """The present owner of the device that was named. Somebody else may be sitting there."""
-    DEVICE = "device"
-    """A device's activity that belongs to nobody."""
-
-
-class Resolved(msgspec.Struct, frozen=True):
-    """Which profile a lookup means."""
-
-    profile_id: Node
-    answered_by: Answer
-    matched: Node
-    """The identifier that answered."""
-    disagreeing: tuple[Node, ...]
-    """Identifiers of the lookup that belong to another profile."""
-    members: tuple[Node, ...]
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -67,6 +44,7 @@ class ProfileReader:
         self._hasher = hasher
         self._vault = vault
         self._normalizer = Normalizer(rules)
+        self._gatherer = Gatherer(store, rules)
         # Each SQL statement lets go of the interpreter's lock. Reads that take turns cost half the CPU of
         # reads that fight over it, and Python runs one of them at a time in any case.
         self._turn: AbstractContextManager[Any] = nullcontext() if store.waits else threading.Lock()
@@ -82,9 +60,8 @@ class ProfileReader:
         """`get` for each lookup."""
         with self._turn:
             found, named = self._find(lookups, now_ms)
-            return [
-                None if resolved is None else self._assemble(resolved, named) for resolved in found
-            ]
+            read = iter(self._gatherer.gather([each for each in found if each], named))
+            return [self._assemble(next(read)) if each else None for each in found]
 
     def resolve(self, lookups: Sequence[Lookup], now_ms: int) -> list[Resolved | None]:
         """Which profile each lookup means, without reading what it did."""
@@ -107,11 +84,9 @@ class ProfileReader:
         (resolved,), named = self._find([lookup], now_ms)
         if resolved is None:
             return None
-        read = self._read(resolved, named)
+        (read,) = self._gatherer.gather([resolved], named)
         leaves = [*read.parts, *(device for device, _, _ in read.devices)]
-        owned = {
-            entry[0]: self._visits_of(resolved, entry, read.person_of) for entry in read.devices
-        }
+        owned = {entry[0]: read.visits_of(entry, self._rules) for entry in read.devices}
         rows: list[TimelineRow] = []
         before = query.before
         while len(rows) < query.limit:
@@ -184,115 +159,23 @@ class ProfileReader:
             cluster.profile_id, Answer.DEVICE_OWNER, device, (), tuple(sorted(cluster.members))
         )
 
-    def _person_of(self, people: Iterable[Node]) -> dict[Node, Node]:
-        """Today's profile ids of person nodes."""
-        wanted = set(people)
-        clusters = self._store.people.clusters_of(wanted) if wanted else {}
-        return {node: clusters[node].profile_id if node in clusters else node for node in wanted}
-
-    def _read(self, resolved: Resolved, named: Mapping[Node, Named]) -> "_Read":
-        """Parts of the members, and parts and uses of the devices that they used."""
-        parts: dict[Node, Part] = {}
-        found, devices = dict(named), [resolved.profile_id]
-        if resolved.answered_by is not Answer.DEVICE:
-            parts, found, devices = self._follow(resolved.members, named)
-        uses_of = {device: found[device].uses for device in devices if device in found}
-        person_of = self._people_of((use for mine in uses_of.values() for use in mine), resolved)
-        read = []
-        for device in devices:
-            mine = uses_of.get(device, ())
-            # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
-            owners = {person_of[use.person] for use in mine if use.person}
-            kiosk = len(owners) > self._rules.owners_max and device != resolved.profile_id
-            blob = found[device].held.part if device in found and not kiosk else None
-            read.append((device, decode(blob) if blob else Part(), mine))
-        return _Read(parts, read, {node: each.held for node, each in found.items()}, person_of)
-
-    def _follow(
-        self, members: Collection[Node], named: Mapping[Node, Named]
-    ) -> tuple[dict[Node, Part], dict[Node, Named], list[Node]]:
-        """The members' parts, all that is known of them and their devices, and those, newest first.
-
-        One read after the one of the identifiers that were named, since devices that are known by then are
-        read along with the other members; another one if these used further devices.
-        """
-        found = {node: named[node] for node in members if node in named}
-        parts: dict[Node, Part] = {}
-        newest: dict[Node, int] = {}
-        asked: set[Node] = set()
-        new = found
-        while True:
-            for node, each in new.items():
-                if node in members and each.held.part:
-                    part = parts[node] = decode(each.held.part)
-                    for device, last_ms in (part.body.devices if part.body else {}).items():
-                        newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
-            asked |= new.keys()
-            wanted = (set(members) | newest.keys()) - asked
-            if not wanted:
-                break
-            asked |= wanted
-            new = self._store.lookups.named(wanted)
-            found |= new
-        return parts, found, sorted(newest, key=lambda device: (-newest[device], device))
-
-    def _people_of(self, uses: Iterable[Use], resolved: Resolved) -> dict[Node, Node]:
-        """Today's profile id of every person node that used a device."""
-        members = frozenset(resolved.members)
-        people = {use.person for use in uses if use.person}
-        others = people - members
-        return self._person_of(others) | dict.fromkeys(people & members, resolved.profile_id)
-
-    def _visits_of(
-        self,
-        resolved: Resolved,
-        entry: tuple[Node, Part, Sequence[Use]],
-        person_of: Mapping[Node, Node],
-    ) -> list[Visit]:
-        """The visits of a device that belong to a profile."""
-        device, part, uses = entry
-        if not part.visits:
-            return []
-        spans = [(visit.start_ms, visit.end_ms) for visit in part.visits]
-        owned = owners_of(spans, uses, person_of.__getitem__, self._rules)
-        mine = None if resolved.profile_id == device else resolved.profile_id
-        return [
-            visit for visit, owner in zip(part.visits, owned, strict=True) if owner.person == mine
-        ]
-
-    def _assemble(self, resolved: Resolved, named: Mapping[Node, Named]) -> Found:
-        read = self._read(resolved, named)
-        bodies = [part.body for part in read.parts.values() if part.body]
-        visits = 0
-        for entry in read.devices:
-            owned = self._visits_of(resolved, entry, read.person_of)
-            visits += len(owned)
-            bodies += [visit.body for visit in owned]
-            if entry[0] == resolved.profile_id and entry[1].body:
-                bodies.append(entry[1].body)
-        members = () if resolved.answered_by is Answer.DEVICE else resolved.members
+    def _assemble(self, read: Gathered) -> Found:
+        bodies, visits = read.bodies(self._rules)
+        resolved = read.resolved
         profile = assemble(
             resolved.profile_id,
             bodies,
-            members=[self._named(node, read) for node in members],
+            members=[
+                self._named(n, read) for n in (() if read.device_profile else resolved.members)
+            ],
             devices=[self._named(device, read) for device, _, _ in read.devices],
             anonymous_visits=visits,
         )
         return Found(profile, resolved.answered_by, resolved.matched, resolved.disagreeing)
 
-    def _named(self, node: Node, read: "_Read") -> Member:
+    def _named(self, node: Node, read: Gathered) -> Member:
         held = read.held.get(node)
         return self._member(node, (held.type, held.sealed) if held else None)
-
-
-class _Read(msgspec.Struct, frozen=True):
-    """What a profile is put together from."""
-
-    parts: dict[Node, Part]
-    devices: list[tuple[Node, Part, Sequence[Use]]]
-    held: dict[Node, Held]
-    person_of: dict[Node, Node]
-    """Today's profile ids of the person nodes that used the devices."""
 
 
 def _belongs(row: TimelineRow, owned: Mapping[Node, Sequence[Visit]]) -> bool:

@@ -11,6 +11,7 @@ from identity.nodes import Identifier
 from identity.rules import Rules
 from ingest.decode import Refused, decode
 from ingest.pipeline import Outcome, Pipeline
+from ingest.segments.here import Segments
 from ingest.sources import Sources
 from profiles.profile import Profile
 from storage.keys import Keys
@@ -41,7 +42,9 @@ class Workspace:
         self.store, self.keys = open_store(self.path, keys_file)
         self.source = Source(name="web", trusted=trusted)
         self.sources = Sources({"web": self.source})
-        self.pipeline = Pipeline(self.store, self.keys, self.rules, self.sources)
+        self.now = NOON
+        self.segments = Segments(self.store, self.rules, lambda: self.now)
+        self.pipeline = Pipeline(self.store, self.keys, self.rules, self.sources, self.segments)
         self.reader = ProfileReader(self.store, self.rules, self.keys.hasher(), self.keys.vault())
         self._messages = 0
 

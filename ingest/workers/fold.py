@@ -61,7 +61,7 @@ class Fold:
                 unreadable.append((letter, message))
                 continue
             batch.append((position_of(message, self._log_generation), activity))
-        counted = self._folder.fold(batch) if batch else 0
+        counted = self._folder.fold(batch).counted if batch else 0
         if unreadable:
             self._letters.put(unreadable)
             self._producer.flush()

@@ -77,7 +77,7 @@ class Record:
         send = self._producer.send
         for leaf, event, facts in said.events:
             send(self._activity, encode_activity(activity_of(leaf, event, facts)), leaf)
-        for key, value in encode_statements(news):
+        for key, value in encode_statements(news.said):
             send(self._links, value, key)
         self._letters.put(refused)
         self._producer.flush()

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from identity.event import Event
 from profiles.facts import NAME_MAX, amount_of, hash64
 from profiles.money import currency_of, micros
 from profiles.segments.tree import ANY_EVENT, Condition, Happened, Match, Of, Where, conditions
@@ -60,9 +59,8 @@ class Collector(msgspec.Struct, frozen=True):
     path: str = ""
     currency: str = ""
 
-    def hit(self, event: Event, message: int) -> Hit | None:
+    def hit(self, message: int, time_ms: int, properties: dict[str, Any]) -> Hit | None:
         """What an event with this name adds, if it matches."""
-        properties = event.properties
         if self.where and not holds(properties, self.where):
             return None
         value: int | tuple[int, ...] | None = None
@@ -75,7 +73,7 @@ class Collector(msgspec.Struct, frozen=True):
             if not value:
                 return None
         order = _order_of(properties) if self.event == _ORDER else 0
-        return Hit(event.time_ms, message, order, value)
+        return Hit(time_ms, message, order, value)
 
     def _amount(self, properties: dict[str, Any]) -> int | None:
         if self.currency and currency_of(properties.get("currency")) != self.currency:
@@ -126,11 +124,13 @@ class Collecting:
         """Keys of the events that matter; None: all of them."""
         return None if self._any else sorted(self._by_event)
 
-    def hits(self, event: Event, key: str, message: int) -> dict[int, Hit]:
+    def hits(
+        self, key: str, message: int, time_ms: int, properties: dict[str, Any]
+    ) -> dict[int, Hit]:
         """What an event adds, by collector. `key` and `message` are those of its facts."""
         found = {}
         for number, collector in (*self._by_event.get(key, ()), *self._any):
-            hit = collector.hit(event, message)
+            hit = collector.hit(message, time_ms, properties)
             if hit is not None:
                 found[number] = hit
         return found

@@ -20,7 +20,8 @@ from service.commands.naming import Names
 from service.output import console, json_option, print_json, table, when
 from service.workspace import Workspace, pass_workspace
 from storage.conflicts import AmbiguousConflict, find_conflict
-from storage.profiles import Answer, Lookup
+from storage.gathering import Answer
+from storage.profiles import Lookup
 
 SHOWN_MAX: Final = 20
 """People and identifiers that a plan shows; --json has all."""

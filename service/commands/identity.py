@@ -19,7 +19,8 @@ from service.output import console, json_option, print_json, table, when
 from service.workspace import Workspace, pass_workspace
 from storage import conflicts as stored
 from storage.explaining import explain_pair, explain_person
-from storage.profiles import Answer, Lookup, Resolved
+from storage.gathering import Answer, Resolved
+from storage.profiles import Lookup
 
 _NAMED: Final = f"{__name__}.named"
 _OPTIONS: Final = {

@@ -13,8 +13,9 @@ from profiles.profile import Member
 from service.commands.lookups import lookup_options, wanted
 from service.output import amount, console, json_option, print_json, table, when
 from service.workspace import Workspace, pass_workspace
+from storage.gathering import Answer
 from storage.ports import TimelineQuery, TimelineRow
-from storage.profiles import Answer, Found
+from storage.profiles import Found
 
 SHOWN = 8
 """Interactions and events that a profile shows without --events."""

@@ -57,7 +57,12 @@ def _build(workspace: Workspace, generation: int) -> dict[str, int]:
         [settings.topic("activity")],
     )
     target = CassandraStore(workspace.config.cassandra, workspace.keys, generation=generation)
-    refolder = Refolder(workspace.keys, workspace.config.identity, workspace.sources.named)
+    refolder = Refolder(
+        workspace.keys,
+        workspace.config.identity,
+        workspace.sources.named,
+        workspace.catalogues.now(),
+    )
     try:
         with rows_progress() as progress:
             task = progress.add_task("events folded", total=live.timeline.count() or None)

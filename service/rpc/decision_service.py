@@ -27,8 +27,9 @@ from service.rpc.guard import Gate, check
 from service.rpc.messages import clean, set_identifier, set_time
 from service.rpc.paging import Tokens, page_size
 from service.rpc.parsing import LookupParser, at_most
+from storage.gathering import Answer
 from storage.ports import Store
-from storage.profiles import Answer, ProfileReader
+from storage.profiles import ProfileReader
 
 LOOK_S: Final = 0.25
 """A change is seen by those who watch within this."""

@@ -10,7 +10,8 @@ from identity.nodes import Node, type_code
 from profiles.money import MICROS
 from profiles.profile import Member, Profile
 from service.pb.onefold.v1 import common_pb2, profile_service_pb2
-from storage.profiles import Answer, Found, Resolved
+from storage.gathering import Answer, Resolved
+from storage.profiles import Found
 
 _INT64_MAX: Final = 2**63 - 1
 _NANOS_PER_MICRO: Final = 1_000

@@ -17,8 +17,9 @@ from service.rpc.messages import MatchMessages, clean, fill_profile, set_time
 from service.rpc.paging import Tokens, counted, page_size
 from service.rpc.parsing import NOBODY, LookupParser, at_most, mask_of, time_of
 from service.rpc.sensitive import Sensitive
+from storage.gathering import Answer
 from storage.ports import TimelineQuery, TimelineRow
-from storage.profiles import Answer, Found, Lookup, ProfileReader
+from storage.profiles import Found, Lookup, ProfileReader
 
 
 class Position(msgspec.Struct, frozen=True, array_like=True):

@@ -19,7 +19,8 @@ from service.rpc.messages import MatchMessages, clean, set_time
 from service.rpc.paging import Tokens, counted
 from service.rpc.parsing import NOBODY, LookupParser, at_most, time_of
 from service.rpc.recommending import Answered, Asked, Conditions, Recommending, Surface
-from storage.profiles import Answer, Found, ProfileReader
+from storage.gathering import Answer
+from storage.profiles import Found, ProfileReader
 
 SURFACES: Final[Mapping[int, Surface]] = {
     pb.SURFACE_FOR_YOU: Surface.FOR_YOU,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from storage.errors import SchemaMismatch, StoreError, StoreUnavailable
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction."""
 CACHE_KIB: Final = 65_536
@@ -52,6 +52,26 @@ _UPGRADES: Final = {
           CREATE TABLE change_profiles (
             profile BLOB NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (profile, position)
           ) WITHOUT ROWID;""",
+    3: """CREATE TABLE segment_edits (revision INTEGER PRIMARY KEY, edit BLOB NOT NULL);
+
+          CREATE TABLE standings (profile BLOB PRIMARY KEY, due_ms INTEGER, standing BLOB NOT NULL)
+          WITHOUT ROWID;
+          CREATE INDEX standings_by_due ON standings (due_ms) WHERE due_ms IS NOT NULL;
+          CREATE TABLE segment_members (
+            segment TEXT NOT NULL, profile BLOB NOT NULL, since_ms INTEGER NOT NULL,
+            PRIMARY KEY (segment, profile)
+          ) WITHOUT ROWID;
+          CREATE TABLE transitions (
+            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            profile BLOB NOT NULL, sequence INTEGER NOT NULL, segment TEXT NOT NULL,
+            entered INTEGER NOT NULL, at_ms INTEGER NOT NULL, reason TEXT NOT NULL
+          );
+          CREATE UNIQUE INDEX transitions_by_profile ON transitions (profile, sequence);
+          CREATE INDEX transitions_by_segment ON transitions (segment, at_ms);
+
+          CREATE TABLE pending (node BLOB PRIMARY KEY, ticket INTEGER NOT NULL, cause INTEGER NOT NULL)
+          WITHOUT ROWID;
+          CREATE INDEX pending_by_ticket ON pending (ticket);""",
 }
 
 _UNAVAILABLE: Final = (

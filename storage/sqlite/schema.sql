@@ -88,3 +88,24 @@ CREATE TABLE changes (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NU
 CREATE TABLE change_profiles (
   profile BLOB NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (profile, position)
 ) WITHOUT ROWID;
+
+-- Segments: what is defined, as a log of edits.
+CREATE TABLE segment_edits (revision INTEGER PRIMARY KEY, edit BLOB NOT NULL);
+
+-- Who is in them, derived: what is kept of a profile, the members of each segment, and what was told.
+CREATE TABLE standings (profile BLOB PRIMARY KEY, due_ms INTEGER, standing BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX standings_by_due ON standings (due_ms) WHERE due_ms IS NOT NULL;
+CREATE TABLE segment_members (
+  segment TEXT NOT NULL, profile BLOB NOT NULL, since_ms INTEGER NOT NULL, PRIMARY KEY (segment, profile)
+) WITHOUT ROWID;
+CREATE TABLE transitions (
+  position INTEGER PRIMARY KEY AUTOINCREMENT,
+  profile BLOB NOT NULL, sequence INTEGER NOT NULL, segment TEXT NOT NULL,
+  entered INTEGER NOT NULL, at_ms INTEGER NOT NULL, reason TEXT NOT NULL
+);
+CREATE UNIQUE INDEX transitions_by_profile ON transitions (profile, sequence);
+CREATE INDEX transitions_by_segment ON transitions (segment, at_ms);
+
+-- Whom to evaluate next.
+CREATE TABLE pending (node BLOB PRIMARY KEY, ticket INTEGER NOT NULL, cause INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX pending_by_ticket ON pending (ticket);

@@ -7,16 +7,20 @@ from storage.columns import Columns
 from storage.errors import KeyMismatch
 from storage.keys import Keys, create_keys, load_keys
 from storage.ports import (
+    Backfills,
     Catalog,
     Changes,
     DeadLetters,
     Decisions,
+    Definitions,
     Devices,
     Evidence,
     Identifiers,
     Leases,
     Lookups,
+    Memberships,
     Parts,
+    Pending,
     People,
     Positions,
     Timeline,
@@ -37,6 +41,12 @@ from storage.sqlite.ledger import (
     SqliteDeadLetters,
     SqliteLeases,
     SqlitePositions,
+)
+from storage.sqlite.segments import (
+    SqliteBackfills,
+    SqliteDefinitions,
+    SqliteMemberships,
+    SqlitePending,
 )
 
 
@@ -60,6 +70,10 @@ class SqliteStore:
         self.positions: Positions = SqlitePositions(self.database)
         self.catalog: Catalog = SqliteCatalog(self.database)
         self.changes: Changes = SqliteChanges(self.database)
+        self.definitions: Definitions = SqliteDefinitions(self.database)
+        self.memberships: Memberships = SqliteMemberships(self.database)
+        self.backfills: Backfills = SqliteBackfills(self.database)
+        self.pending: Pending = SqlitePending(self.database)
         self.leases: Leases = SqliteLeases(self.database)
         self.columns: Columns = SqliteColumns(self.database)
         self._check_keys(keys)

@@ -22,6 +22,7 @@ from identity.rules import Rules
 from ingest.decode import Refused, decode
 from ingest.pipeline import Pipeline
 from ingest.record import Recorded, record
+from ingest.segments.here import Segments
 from ingest.sources import Sources
 from models.scores import Ints, closure
 from simulator.shop import Scenario
@@ -108,7 +109,9 @@ def stored(shop: Scenario, rules: Rules) -> Stored:
     whose = {each.value: each.people for each in shop.identifiers()}
     with tempfile.TemporaryDirectory() as folder:
         world = Workspace(Path(folder), rules)
-        pipeline = Pipeline(world.store, world.keys, rules, SOURCES)
+        pipeline = Pipeline(
+            world.store, world.keys, rules, SOURCES, Segments(world.store, rules, lambda: NOON)
+        )
         for events in decoded(told(shop)):
             pipeline.process(events)
         found = Stored(

@@ -8,6 +8,7 @@ from identity.event import Event, Source
 from identity.rules import Rules
 from ingest.decode import Refused, decode
 from ingest.pipeline import Pipeline
+from ingest.segments.here import Segments
 from ingest.sources import Sources
 from storage.profiles import ProfileReader
 from storage.sqlite import open_store
@@ -37,7 +38,8 @@ class Embedded:
         )
         self.store, self.keys = open_store(folder / "onefold.sqlite", keys_file(folder))
         self.reader = ProfileReader(self.store, self.rules, self.keys.hasher(), self.keys.vault())
-        self._pipeline = Pipeline(self.store, self.keys, self.rules, self.sources)
+        segments = Segments(self.store, self.rules, lambda: NOON)
+        self._pipeline = Pipeline(self.store, self.keys, self.rules, self.sources, segments)
         self.take(messages)
 
     def take(self, messages: Iterable[Message]) -> None:

@@ -11,7 +11,7 @@ from identity.event import Event
 from ingest.decode import decode
 from ingest.verify import verify
 from simulator.shop import Shop
-from storage.profiles import Answer
+from storage.gathering import Answer
 from tests.workspace import DAY, HOUR, MINUTE, NOON, Workspace, viewed
 
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from identity.nodes import NodeHasher
+from identity.nodes import Node, NodeHasher
 from profiles.body import add, merge, trim
 from profiles.facts import Facts, Item, Kind
-from profiles.fold import fold
+from profiles.fold import Entry, fold
 from profiles.part import (
     DAY_MS,
     EVENT_NAMES_MAX,
@@ -44,8 +44,8 @@ def body_of(facts: list[Facts]) -> Body:
 def part_of(leaf: bytes, facts: list[Facts], batch: int = 1000) -> Part:
     part = Part()
     for start in range(0, len(facts), batch):
-        entries = [(o, o, fact) for o, fact in enumerate(facts)][start : start + batch]
-        fold(part, leaf, entries)  # type: ignore[arg-type]
+        entries = [Entry(o, o, fact) for o, fact in enumerate(facts)][start : start + batch]
+        fold(part, Node(leaf), entries)
     part.offset = 0
     return part
 
@@ -83,10 +83,10 @@ def test_the_visits_of_a_device_hold_what_its_events_hold(facts: list[Facts]) ->
 def test_redelivery_changes_nothing(facts: list[Facts], shuffler: random.Random) -> None:
     part = part_of(PERSON, facts)
     log = list(enumerate(facts))
-    again = [(len(facts) + i, first, fact) for i, (first, fact) in enumerate(log)]
+    again = [Entry(len(facts) + i, first, fact) for i, (first, fact) in enumerate(log)]
     repeated = part_of(PERSON, facts)
     repeated.offset = len(facts) - 1
-    fold(repeated, PERSON, [(o, o, fact) for o, fact in log])
+    fold(repeated, PERSON, [Entry(o, o, fact) for o, fact in log])
     fold(repeated, PERSON, shuffler.sample(again, len(again)))
     repeated.offset = part.offset
     assert encode(repeated) == encode(part)

@@ -11,8 +11,8 @@ from service.pb.onefold.v1 import common_pb2
 from service.pb.onefold.v1 import profile_service_pb2 as pb
 from service.rpc import limits
 from service.rpc.messages import FILL, INTERACTIONS, set_money, set_value
+from storage.gathering import Answer
 from storage.ports import CatalogItem
-from storage.profiles import Answer
 from tests.service.conftest import TIMEOUT_S, Api, who
 from tests.service.refusals import refused
 from tests.workspace import HOUR, MINUTE, NOON

@@ -21,8 +21,8 @@ from ingest.identify import Statements, identify
 from profiles.part import Body, Part, encode
 from storage import explaining
 from storage.explaining import Pair, explain_pair, explain_person
+from storage.gathering import Answer, Resolved
 from storage.ports import Store
-from storage.profiles import Answer, Resolved
 from storage.sqlite import SqliteStore, open_store
 from tests.identity import strategies
 from tests.identity.strategies import EMAILS, NODES, PHONES, USERS, hasher

@@ -7,7 +7,7 @@ import pytest
 
 from identity.event import Event
 from ingest.decode import decode
-from ingest.folding import Folder
+from ingest.folding import Folded, Folder
 from ingest.log import LogRefused
 from ingest.messages import OFFSET_BITS
 from ingest.workers.fold import check_log
@@ -61,7 +61,7 @@ def test_an_event_that_breaks_the_stage_is_kept_as_an_event(
     world = recorded(5)
     real = Folder.fold
 
-    def breaking(self: Folder, batch: Any) -> int:
+    def breaking(self: Folder, batch: Any) -> Folded:
         if any(activity.message_id == "m2" for _, activity in batch):
             raise IndexError("boom")
         return real(self, batch)

@@ -1,0 +1,173 @@
+"""Keep segments current in the process that owns the store (DESIGN §§1.5, 4).
+
+Live events are evaluated in the transaction that folds them, so that the next call knows. What comes in bulk
+waits in the store, and so does what time changes: `settle` catches up, and whoever reads calls it first.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from identity.nodes import Node
+from identity.rules import Rules
+from ingest.segments.collecting import bring_up_to_date
+from ingest.segments.evaluating import Evaluated, Evaluator, causes_of
+from profiles.part import decode, encode
+from profiles.segments.catalogue import Catalogue
+from profiles.segments.membership import Cause
+from storage.catalogues import Catalogues
+from storage.ports import Backfill, EmbeddedStore
+
+AT_ONCE_MAX: Final = 64
+"""Profiles that a batch of events has evaluated at once, some 40 ms; with more it is a load, and they wait."""
+BATCH: Final = 200
+"""Profiles of one transaction when catching up: events wait no longer than that takes."""
+CHANGES_AT_ONCE: Final = 100
+"""Changes of people that are followed in one transaction."""
+LEAVES_AT_ONCE: Final = 500
+"""Leaves of one transaction of a backfill."""
+LEAF_SPACE: Final = 1 << 64
+"""Leaves are hashes: how far one is in their order says how many are done."""
+
+Progress = Callable[[int, float], None]
+"""Hears (profiles evaluated, share of all leaves looked at)."""
+
+
+class Segments:
+    """The evaluate stage over an embedded store. Any thread; each step is one transaction."""
+
+    def __init__(
+        self,
+        store: EmbeddedStore,
+        rules: Rules,
+        now_ms: Callable[[], int],
+        catalogues: Catalogues | None = None,
+    ) -> None:
+        self._store = store
+        self._evaluator = Evaluator(store, rules)
+        self._now_ms = now_ms
+        self._catalogues = catalogues or Catalogues(store.definitions)
+
+    def catalogue(self) -> Catalogue:
+        """The segments in force."""
+        return self._catalogues.now()
+
+    def touch(self, nodes: Collection[Node]) -> None:
+        """Something happened to leaves or devices; call it in the transaction that made it so."""
+        if not self.catalogue():
+            return
+        causes = self._followed()
+        for node in nodes:
+            causes[node] = causes.get(node, Cause(0)) | Cause.EVENT
+        if len(causes) > AT_ONCE_MAX:
+            self._store.pending.add(causes)
+        elif causes:
+            self._evaluate(causes)
+
+    def _followed(self) -> dict[Node, Cause]:
+        """Whom the changes of people concern that came since they were last followed."""
+        pending = self._store.pending
+        position = pending.followed()
+        changes = self._store.changes.history(position or 0, CHANGES_AT_ONCE)
+        if changes or position is None:
+            pending.follow(changes[-1].position if changes else 0)
+        return causes_of(each.change for each in changes)
+
+    def settle(self) -> int:
+        """Catch up with what waits and with the time; how many leaves and profiles were looked at."""
+        done = 0
+        while looked := self.step():
+            done += looked
+        return done
+
+    def step(self) -> int:
+        """One transaction of catching up; 0: nothing is left to do now."""
+        if not self._waiting():
+            return 0
+        with self._store.transaction():
+            causes = self._followed()
+            taken = self._store.pending.take(max(0, BATCH - len(causes)))
+            for _, node, cause in taken:
+                causes[node] = causes.get(node, Cause(0)) | cause
+            if len(causes) < BATCH:
+                for node in self._store.memberships.due(self._now_ms(), BATCH - len(causes)):
+                    causes[node] = causes.get(node, Cause(0)) | Cause.TIME
+            if causes:
+                self._evaluate(causes)
+            self._store.pending.done(taken)
+        return len(causes)
+
+    def _waiting(self) -> bool:
+        pending = self._store.pending
+        return bool(
+            self.catalogue()
+            and (
+                pending.take(1)
+                or self._store.changes.history(pending.followed() or 0, 1)
+                or self._store.memberships.due(self._now_ms(), 1)
+            )
+        )
+
+    def backfill(self) -> Backfill | None:
+        """How far everybody is evaluated for what is defined now; None while nothing ever was."""
+        revision = self.catalogue().revision
+        held = self._store.backfills.get()
+        if held is None or held.revision < revision:
+            return Backfill(revision) if revision else None
+        return held
+
+    def fill(self, progress: Progress = lambda profiles, share: None) -> int:
+        """Evaluate everybody for what was defined or changed, from where it was left; how many profiles."""
+        profiles = 0
+        while (state := self.fill_step()) is not None:
+            profiles = state.profiles
+            progress(profiles, share_of(state))
+        return profiles
+
+    def fill_step(self) -> Backfill | None:
+        """One transaction of it, and how far that got; None: there is nothing left to fill."""
+        state = self.backfill()
+        if state is None or state.finished:
+            return None
+        with self._store.transaction():
+            state = self.backfill()
+            if state is None or state.finished:
+                return None
+            leaves = self._store.parts.leaves(state.after, LEAVES_AT_ONCE)
+            self._collect(leaves)
+            done = self._evaluate(dict.fromkeys(leaves, Cause.DEFINED))
+            state = Backfill(
+                state.revision,
+                leaves[-1] if leaves else state.after,
+                state.profiles + done.profiles,
+                len(leaves) < LEAVES_AT_ONCE,
+            )
+            self._store.backfills.put(state)
+        return state
+
+    def _evaluate(self, causes: Mapping[Node, Cause]) -> Evaluated:
+        """Evaluate and write, in the caller's transaction."""
+        catalogue, now_ms = self.catalogue(), self._now_ms()
+        found = self._evaluator.evaluate(causes, catalogue, now_ms)
+        if found.behind:
+            self._collect(sorted(found.behind))
+            found = self._evaluator.evaluate(causes, catalogue, now_ms)
+        self._store.memberships.write(found.standings, found.told)
+        if found.further:
+            self._evaluate(found.further)
+        return found
+
+    def _collect(self, leaves: Sequence[Node]) -> None:
+        """Let parts hold all that the segments in force need."""
+        blobs = self._store.parts.read(leaves)
+        parts = {leaf: decode(blob) for leaf, blob in blobs.items()}
+        changed = bring_up_to_date(self._store, self.catalogue(), parts)
+        self._store.parts.write(
+            {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
+        )
+
+
+def share_of(state: Backfill) -> float:
+    """The share of all leaves that a backfill has looked at, about."""
+    if state.finished:
+        return 1.0
+    return int.from_bytes(state.after[:8], "big") / LEAF_SPACE if state.after else 0.0

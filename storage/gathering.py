@@ -1,0 +1,186 @@
+"""What profiles are put together from: the parts of members, and of the devices that they used (DESIGN §4)."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from identity.devices import owners_of
+from identity.evidence import Use
+from identity.nodes import Node
+from identity.rules import Rules
+from profiles.part import Body, Part, Visit, decode
+from storage.ports import Held, Named, Store
+
+
+class Answer(StrEnum):
+    """What a lookup found."""
+
+    PERSON = "person"
+    DEVICE_OWNER = "device_owner"
+    """The present owner of the device that was named. Somebody else may be sitting there."""
+    DEVICE = "device"
+    """A device's activity that belongs to nobody."""
+
+
+class Resolved(msgspec.Struct, frozen=True):
+    """Which profile a lookup means."""
+
+    profile_id: Node
+    answered_by: Answer
+    matched: Node
+    """The identifier that answered."""
+    disagreeing: tuple[Node, ...]
+    """Identifiers of the lookup that belong to another profile."""
+    members: tuple[Node, ...]
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """What one profile is put together from."""
+
+    resolved: Resolved
+    parts: dict[Node, Part]
+    """Of its members."""
+    devices: list[tuple[Node, Part, Sequence[Use]]]
+    """Those it used, newest first; for a device's own profile, the device."""
+    held: dict[Node, Held]
+    """What is stored of members and devices."""
+    person_of: Mapping[Node, Node]
+    """Today's profile ids of the person nodes that used the devices."""
+
+    @property
+    def device_profile(self) -> bool:
+        """Whether this is a device's activity that belongs to nobody."""
+        return self.resolved.answered_by is Answer.DEVICE
+
+    def visits_of(self, entry: tuple[Node, Part, Sequence[Use]], rules: Rules) -> list[Visit]:
+        """The visits of one of its devices that belong to it."""
+        device, part, uses = entry
+        if not part.visits:
+            return []
+        spans = [(visit.start_ms, visit.end_ms) for visit in part.visits]
+        owned = owners_of(spans, uses, self.person_of.__getitem__, rules)
+        mine = None if self.resolved.profile_id == device else self.resolved.profile_id
+        return [
+            visit for visit, owner in zip(part.visits, owned, strict=True) if owner.person == mine
+        ]
+
+    def bodies(self, rules: Rules) -> tuple[list[Body], int]:
+        """Everything that belongs to the profile, and how many visits are among it."""
+        bodies = [part.body for part in self.parts.values() if part.body]
+        visits = 0
+        for entry in self.devices:
+            owned = self.visits_of(entry, rules)
+            visits += len(owned)
+            bodies += [visit.body for visit in owned]
+            if entry[0] == self.resolved.profile_id and entry[1].body:
+                bodies.append(entry[1].body)
+        return bodies, visits
+
+
+class Gatherer:
+    """Reads what profiles are put together from, many of them in as many round trips as one. Any thread."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store = store
+        self._rules = rules
+
+    def gather(self, profiles: Sequence[Resolved], named: Mapping[Node, Named]) -> list[Gathered]:
+        """What each of `profiles` is put together from; `named` holds what is known of them already."""
+        people = [each for each in profiles if each.answered_by is not Answer.DEVICE]
+        parts, found, newest = self._follow(people, named)
+        uses = {
+            device: found[device].uses
+            for device in (*(d for mine in newest for d in mine), *(p.profile_id for p in profiles))
+            if device in found
+        }
+        person_of = self._person_of(uses, profiles)
+        devices = iter(newest)
+        return [
+            self._gathered(
+                each,
+                parts,
+                found,
+                next(devices) if each.answered_by is not Answer.DEVICE else [each.profile_id],
+                person_of,
+            )
+            for each in profiles
+        ]
+
+    def _gathered(
+        self,
+        resolved: Resolved,
+        parts: Mapping[Node, Part],
+        found: Mapping[Node, Named],
+        devices: Sequence[Node],
+        person_of: Mapping[Node, Node],
+    ) -> Gathered:
+        person = resolved.answered_by is not Answer.DEVICE
+        entries = []
+        for device in devices:
+            uses = found[device].uses if device in found else ()
+            owners = {person_of[use.person] for use in uses if use.person}
+            # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
+            kiosk = len(owners) > self._rules.owners_max and device != resolved.profile_id
+            blob = found[device].held.part if device in found and not kiosk else None
+            entries.append((device, decode(blob) if blob else Part(), uses))
+        known = (*resolved.members, *devices) if person else devices
+        return Gathered(
+            resolved,
+            {node: parts[node] for node in resolved.members if node in parts} if person else {},
+            entries,
+            {node: found[node].held for node in known if node in found},
+            person_of,
+        )
+
+    def _follow(
+        self, people: Sequence[Resolved], named: Mapping[Node, Named]
+    ) -> tuple[dict[Node, Part], dict[Node, Named], list[list[Node]]]:
+        """The members' parts, all that is known of them and their devices, and each one's devices.
+
+        Newest device first. One read after that of the identifiers that were named, since devices that are
+        known by then are read along with the other members; another one if these used further devices.
+        """
+        members = {node for each in people for node in each.members}
+        found = dict(named)
+        parts: dict[Node, Part] = {}
+        new: Mapping[Node, Named] = {node: named[node] for node in members if node in named}
+        asked = set(new) | {node for node in named if node not in members}
+        devices: set[Node] = set()
+        while True:
+            for node, each in new.items():
+                if node in members and each.held.part:
+                    part = parts[node] = decode(each.held.part)
+                    devices.update(map(Node, part.body.devices if part.body else ()))
+            wanted = (members | devices) - asked
+            if not wanted:
+                break
+            asked |= wanted
+            new = self._store.lookups.named(wanted)
+            found |= new
+        return parts, found, [_devices_of(each.members, parts) for each in people]
+
+    def _person_of(
+        self, uses: Mapping[Node, Sequence[Use]], profiles: Sequence[Resolved]
+    ) -> dict[Node, Node]:
+        """Today's profile id of every person node that used a device."""
+        own = {node: each.profile_id for each in profiles for node in each.members}
+        people = {use.person for some in uses.values() for use in some if use.person}
+        return people_of(self._store, people - own.keys()) | {
+            node: own[node] for node in people & own.keys()
+        }
+
+
+def people_of(store: Store, nodes: Collection[Node]) -> dict[Node, Node]:
+    """Today's profile ids of person nodes."""
+    clusters = store.people.clusters_of(nodes) if nodes else {}
+    return {node: clusters[node].profile_id if node in clusters else node for node in nodes}
+
+
+def _devices_of(members: Iterable[Node], parts: Mapping[Node, Part]) -> list[Node]:
+    newest: dict[Node, int] = {}
+    for node in members:
+        part = parts.get(node)
+        for device, last_ms in (part.body.devices if part and part.body else {}).items():
+            newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
+    return sorted(newest, key=lambda device: (-newest[device], device))
