@@ -1,6 +1,6 @@
 """Evaluate profiles: which segments they are in now, and until when (DESIGN §4)."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -28,14 +28,15 @@ REACH_MAX: Final = 50
 _OF_PEOPLE: Final = Cause.MERGED | Cause.SPLIT
 
 
-class Evaluated(msgspec.Struct, frozen=True):
+class Evaluated(msgspec.Struct):
     """What an evaluation found, to be written."""
 
-    standings: Sequence[Standing]
-    told: Sequence[Transition]
-    behind: Collection[Node] = ()
+    standings: list[Standing]
+    """Those that changed."""
+    told: list[Transition]
+    behind: set[Node]
     """Leaves whose parts do not hold yet what some segment needs; those segments stay as they were."""
-    further: Mapping[Node, Cause] = {}
+    further: dict[Node, Cause]
     """Devices to be evaluated too: who owns their visits may have changed with the people."""
     profiles: int = 0
 
@@ -55,37 +56,50 @@ class Evaluator:
         wanted = self._profiles(causes)
         held = self._store.memberships.get(wanted)
         named = self._store.lookups.named(wanted)
-        live = [_resolved(node, named[node]) for node in wanted if _is_itself(node, named)]
-        gathered = self._gatherer.gather(live, named)
-        companions = self._companions(gathered)
-        standings: list[Standing] = []
-        told: list[Transition] = []
-        behind: set[Node] = set()
-        further: dict[Node, Cause] = {}
-        for each in gathered:
-            profile_id = each.resolved.profile_id
-            before = held.get(profile_id) or Standing(profile_id=profile_id)
-            after, news, late = self._stand(
-                each, before, catalogue, now_ms, wanted[profile_id], companions
-            )
-            behind |= late
-            told += news
-            if after != before:
-                standings.append(after)
+        found = Evaluated([], [], set(), {})
+        for each, after, told, late in self._stand_all(wanted, held, named, catalogue, now_ms):
+            profile_id = after.profile_id
+            found.behind.update(late)
+            found.told += told
+            found.profiles += 1
+            if after != held.get(profile_id, Standing(profile_id=profile_id)):
+                found.standings.append(after)
             if wanted[profile_id] & _OF_PEOPLE and not each.device_profile:
-                further |= {device: Cause.EVENT for device, _, _ in each.devices}
+                further = (device for device, _, _ in each.devices if device not in wanted)
+                found.further.update(dict.fromkeys(further, Cause.EVENT))
         for profile_id, before in held.items():
-            if not _is_itself(profile_id, named):
-                after, news = _ended(before, now_ms)
-                told += news
-                standings.append(after)
-        return Evaluated(
-            standings,
-            told,
-            behind,
-            {n: c for n, c in further.items() if n not in wanted},
-            len(live),
-        )
+            if not is_itself(profile_id, named):
+                after, told = _ended(before, now_ms)
+                found.told += told
+                found.standings.append(after)
+        return found
+
+    def current(
+        self, profile_ids: Collection[Node], catalogue: Catalogue, now_ms: int
+    ) -> dict[Node, Standing]:
+        """The standings of profiles as they are at this moment, whatever is stored of them."""
+        held = self._store.memberships.get(profile_ids)
+        named = self._store.lookups.named(profile_ids)
+        wanted = dict.fromkeys(profile_ids, Cause.EVENT)
+        stood = self._stand_all(wanted, held, named, catalogue, now_ms)
+        return {after.profile_id: after for _, after, _, _ in stood}
+
+    def _stand_all(
+        self,
+        wanted: Mapping[Node, Cause],
+        held: Mapping[Node, Standing],
+        named: Mapping[Node, Named],
+        catalogue: Catalogue,
+        now_ms: int,
+    ) -> Iterator[tuple[Gathered, Standing, list[Transition], set[Node]]]:
+        """For each profile its standing now, what is told of it, and the leaves that are behind."""
+        live = [profile_of(node, named[node]) for node in wanted if is_itself(node, named)]
+        gathered = self._gatherer.gather(live, named)
+        reach = self.reach(gathered)
+        for each in gathered:
+            key = each.resolved.profile_id
+            before = held.get(key) or Standing(profile_id=key)
+            yield each, *self._stand(each, before, catalogue, now_ms, wanted[key], reach[key])
 
     def subject(self, gathered: Gathered) -> tuple[Subject | None, int]:
         """What conditions ask of a profile, and the revision of segments that all its parts are at.
@@ -93,7 +107,7 @@ class Evaluator:
         None for a device whose every visit belongs to somebody: it is in no segment, whatever it asks.
         """
         bodies, _ = gathered.bodies(self._rules)
-        parts = _parts_of(gathered).values()
+        parts = parts_of(gathered).values()
         revision = min((part.collected_at for part in parts), default=NEVER_MS)
         if not bodies:
             return None, revision
@@ -106,7 +120,7 @@ class Evaluator:
         catalogue: Catalogue,
         now_ms: int,
         cause: Cause,
-        companions: Mapping[Node, Sequence[Node]],
+        reach: tuple[Node, ...],
     ) -> tuple[Standing, list[Transition], set[Node]]:
         subject, revision = self.subject(gathered)
         now_in: dict[str, bool] = dict.fromkeys(before.segments.keys() - catalogue.defined, False)
@@ -126,12 +140,12 @@ class Evaluator:
             due_ms=due_ms,
             sequence=before.sequence + len(told),
             consent=dict(subject.consent) if subject and segments else {},
-            reach=_reach(gathered, companions) if segments else (),
+            reach=reach if segments else (),
             kiosk=gathered.device_profile and self._is_kiosk(gathered),
         )
         late = set()
         if not complete:
-            parts = _parts_of(gathered)
+            parts = parts_of(gathered)
             late = {leaf for leaf, each in parts.items() if each.collected_at < catalogue.revision}
         return after, told, late
 
@@ -166,11 +180,19 @@ class Evaluator:
                 wanted[profile_id] = wanted.get(profile_id, Cause(0)) | wanted[node]
         return wanted
 
-    def _companions(self, gathered: Iterable[Gathered]) -> dict[Node, list[Node]]:
-        """The device identifiers that go with each device, newest first."""
-        devices = {device for each in gathered for device, _, _ in each.devices}
-        found = self._store.devices.companions_of(devices) if devices else {}
-        return {node: [each.with_node for each in some] for node, some in found.items()}
+    def reach(self, gathered: Iterable[Gathered]) -> dict[Node, tuple[Node, ...]]:
+        """Identifiers by which others may know each profile: its own, its devices' and their companions'."""
+        some = list(gathered)
+        devices = {device for each in some for device, _, _ in each.devices}
+        companions = self._store.devices.companions_of(devices) if devices else {}
+        found = {}
+        for each in some:
+            mine = dict.fromkeys(each.resolved.members)
+            for device, _, _ in each.devices:
+                mine[device] = None
+                mine |= dict.fromkeys(other.with_node for other in companions.get(device, ()))
+            found[each.resolved.profile_id] = tuple(mine)[:REACH_MAX]
+        return found
 
 
 def causes_of(changes: Iterable[PersonChange]) -> dict[Node, Cause]:
@@ -185,28 +207,23 @@ def causes_of(changes: Iterable[PersonChange]) -> dict[Node, Cause]:
     return causes
 
 
-def _is_itself(node: Node, named: Mapping[Node, Named]) -> bool:
+def is_itself(node: Node, named: Mapping[Node, Named]) -> bool:
+    """Whether a node is a profile's id today."""
     return node in named and named[node].cluster.profile_id == node
 
 
-def _resolved(node: Node, named: Named) -> Resolved:
+def profile_of(node: Node, named: Named) -> Resolved:
+    """The profile whose id a node is."""
     if names_device(node):
         return Resolved(node, Answer.DEVICE, node, (), (node,))
     cluster: Cluster = named.cluster
     return Resolved(node, Answer.PERSON, node, (), tuple(sorted(cluster.members)))
 
 
-def _parts_of(gathered: Gathered) -> dict[Node, Part]:
+def parts_of(gathered: Gathered) -> dict[Node, Part]:
     """Those parts of a profile in which something happened."""
     parts = gathered.parts | {device: part for device, part, _ in gathered.devices}
     return {leaf: part for leaf, part in parts.items() if part.offset >= 0}
-
-
-def _reach(gathered: Gathered, companions: Mapping[Node, Sequence[Node]]) -> tuple[Node, ...]:
-    mine = dict.fromkeys(gathered.resolved.members)
-    for device, _, _ in gathered.devices:
-        mine |= dict.fromkeys((device, *companions.get(device, ())))
-    return tuple(mine)[:REACH_MAX]
 
 
 def _ended(before: Standing, now_ms: int) -> tuple[Standing, list[Transition]]:

@@ -4,6 +4,8 @@ Live events are evaluated in the transaction that folds them, so that the next c
 waits in the store, and so does what time changes: `settle` catches up, and whoever reads calls it first.
 """
 
+import math
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -72,12 +74,13 @@ class Segments:
             pending.follow(changes[-1].position if changes else 0)
         return causes_of(each.change for each in changes)
 
-    def settle(self) -> int:
-        """Catch up with what waits and with the time; how many leaves and profiles were looked at."""
-        done = 0
-        while looked := self.step():
-            done += looked
-        return done
+    def settle(self, seconds: float = math.inf) -> bool:
+        """Catch up with what waits and with the time, for so long at most; whether nothing is left."""
+        until = time.monotonic() + seconds
+        while self.step():
+            if time.monotonic() > until:
+                return False
+        return True
 
     def step(self) -> int:
         """One transaction of catching up; 0: nothing is left to do now."""
@@ -95,6 +98,10 @@ class Segments:
                 self._evaluate(causes)
             self._store.pending.done(taken)
         return len(causes)
+
+    def waiting(self) -> int:
+        """How many leaves, devices and profiles wait."""
+        return self._store.pending.count()
 
     def _waiting(self) -> bool:
         pending = self._store.pending

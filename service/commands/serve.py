@@ -85,6 +85,7 @@ class Running:
                 ),
                 now_ms=workspace.now_ms,
                 open_deciding=lambda: workspace.deciding,
+                segments=workspace.segments if config.store.kind == "sqlite" else None,
             ),
             config.grpc,
             workspace.metrics.rpc,

@@ -1,8 +1,6 @@
 """`onefold.v1.DecisionService`: operators say who is who, and others hear of it."""
 
 import re
-import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +20,8 @@ from service.pb.onefold.v1 import decision_service_pb2 as pb
 from service.pb.onefold.v1.common_pb2 import Lookup
 from service.pb.onefold.v1.decision_service_pb2_grpc import DecisionServiceServicer
 from service.rpc import limits
-from service.rpc.errors import InvalidArgument, ProfileNotFound, TooManyStreams, Violation
+from service.rpc.errors import InvalidArgument, ProfileNotFound, Violation
+from service.rpc.following import Watchers, follow
 from service.rpc.guard import Gate, check
 from service.rpc.messages import clean, set_identifier, set_time
 from service.rpc.paging import Tokens, page_size
@@ -31,12 +30,6 @@ from storage.gathering import Answer
 from storage.ports import Store
 from storage.profiles import ProfileReader
 
-LOOK_S: Final = 0.25
-"""A change is seen by those who watch within this."""
-QUIET_S: Final = 30.0
-"""So often a stream says that nothing happened: balancers close connections that say nothing."""
-WATCH_S_MAX: Final = 600.0
-"""A stream ends after this, so that callers spread over servers that were added."""
 WATCHED_AT_ONCE: Final = 200
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -77,7 +70,7 @@ class DecisionService(DecisionServiceServicer):
         self._tokens = tokens
         self._gate = gate
         self._now_ms = now_ms
-        self._watching = threading.Semaphore(limits.WATCHERS_MAX)
+        self._watchers = Watchers(limits.WATCHERS_MAX)
 
     def PreviewDecision(
         self, request: pb.PreviewDecisionRequest, _context: grpc.ServicerContext
@@ -157,20 +150,22 @@ class DecisionService(DecisionServiceServicer):
         after = 0
         if request.resume_token:
             after = self._tokens.open(request.resume_token, int, "changes", "resume_token")
-        if not self._watching.acquire(blocking=False):
-            raise TooManyStreams(limits.WATCHERS_MAX)
-        try:
+        with self._watchers.one():
             if request.from_now and not request.resume_token:
                 after = self._newest(context)
-            for published in self._follow(after, context):
-                reply = pb.WatchChangesResponse()
-                if isinstance(published, Published):
+
+            def read() -> list[Published]:
+                return self._store.changes.history(after, WATCHED_AT_ONCE)
+
+            for page in follow(read, self._gate, context):
+                if not page:
+                    yield pb.WatchChangesResponse(resume_token=self._tokens.seal(after, "changes"))
+                for published in page:
                     after = published.position
+                    reply = pb.WatchChangesResponse()
                     fill_change(reply.change, published.change)
-                reply.resume_token = self._tokens.seal(after, "changes")
-                yield reply
-        finally:
-            self._watching.release()
+                    reply.resume_token = self._tokens.seal(after, "changes")
+                    yield reply
 
     def _newest(self, context: grpc.ServicerContext) -> int:
         after = 0
@@ -178,24 +173,6 @@ class DecisionService(DecisionServiceServicer):
             check(context)
             after = page[-1].position
         return after
-
-    def _follow(self, after: int, context: grpc.ServicerContext) -> Iterator[Published | None]:
-        """What is published past `after`; None now and then when nothing is."""
-        ends = time.monotonic() + WATCH_S_MAX
-        spoke = 0.0
-        while time.monotonic() < ends:
-            page = self._store.changes.history(after, WATCHED_AT_ONCE)
-            yield from page
-            if page:
-                after = page[-1].position
-                spoke = time.monotonic()
-                continue
-            if time.monotonic() - spoke > QUIET_S:
-                yield None
-                spoke = time.monotonic()
-            self._gate.check()
-            check(context)
-            time.sleep(LOOK_S)
 
     def _decision(self, action: pb.DecisionAction, draft: Draft) -> Decision:
         match action.WhichOneof("action"):

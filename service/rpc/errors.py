@@ -13,6 +13,7 @@ from grpc_status import rpc_status  # type: ignore[import-untyped]
 
 from ingest.deciding import DecisionError, DecisionPending, DecisionRefused, NoSuchDecision
 from ingest.log import LogError, LogRefused, LogUnavailable
+from ingest.segments.defining import DefiningError, Outdated, Refused
 from models.errors import (
     ArtefactError,
     ModelError,
@@ -77,6 +78,13 @@ class ItemNotFound(CallError):
         super().__init__("the catalogue has no such item")
 
 
+class SegmentNotFound(CallError):
+    """No segment with that id is in force."""
+
+    def __init__(self) -> None:
+        super().__init__("no segment with that id is in force")
+
+
 class DeadlinePassed(CallError):
     """The caller's deadline, or the server's cap on it, passed before the answer was ready."""
 
@@ -120,6 +128,7 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
     InvalidArgument: Meaning(_CODE.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
     ProfileNotFound: Meaning(_CODE.NOT_FOUND, "PROFILE_NOT_FOUND"),
     ItemNotFound: Meaning(_CODE.NOT_FOUND, "ITEM_NOT_FOUND"),
+    SegmentNotFound: Meaning(_CODE.NOT_FOUND, "SEGMENT_NOT_FOUND"),
     DeadlinePassed: Meaning(_CODE.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
     CallCancelled: Meaning(_CODE.CANCELLED, "CANCELLED"),
     ServerLeaving: Meaning(_CODE.UNAVAILABLE, "SERVER_LEAVING"),
@@ -148,6 +157,9 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
     NoSuchDecision: Meaning(_CODE.NOT_FOUND, "DECISION_NOT_FOUND"),
     DecisionPending: Meaning(_CODE.UNAVAILABLE, "DECISION_PENDING"),
     DecisionError: Meaning(_CODE.INTERNAL, "INTERNAL", "the decision failed"),
+    Outdated: Meaning(_CODE.FAILED_PRECONDITION, "SEGMENTS_OUTDATED"),
+    Refused: Meaning(_CODE.INVALID_ARGUMENT, "SEGMENTS_REFUSED"),
+    DefiningError: Meaning(_CODE.INTERNAL, "INTERNAL", "the segments could not be changed"),
     LogRefused: Meaning(
         _CODE.FAILED_PRECONDITION,
         "LOG_REFUSED",
@@ -180,7 +192,7 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
 }
 """Every class of every tree in ROOTS has its row: a test proves it."""
 
-ROOTS: Final = (CallError, StoreError, DecisionError, LogError, ModelError)
+ROOTS: Final = (CallError, StoreError, DecisionError, DefiningError, LogError, ModelError)
 
 UNKNOWN: Final = Meaning(_CODE.INTERNAL, "INTERNAL", "an error of the service; its log says more")
 

@@ -49,5 +49,12 @@ REASON_MAX: Final = 2_000
 """Characters of who decided, and why."""
 WATCHERS_MAX: Final = 8
 """Streams of changes at once: each keeps one thread, on top of those that answer calls."""
+SEGMENTS_MAX: Final = 500
+"""Segments in one call."""
+SAMPLE_MAX: Final = 100_000
+"""Identifiers that a preview looks at: some 15 s."""
+TRANSITIONS_AT_ONCE: Final = 500
+SETTLE_S: Final = 1.0
+"""How long a call may catch up with what a bulk load left to do."""
 METADATA_BYTES_MAX: Final = 16_384
 """Bytes of a call's metadata; gRPC's own hard limit."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, Self
 
 import grpc
@@ -16,6 +17,9 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from identity.rules import Rules
 from ingest.deciding import Deciding, DecisionRefused
+from ingest.segments.asking import Asking
+from ingest.segments.here import Segments
+from ingest.segments.sampling import Sampler
 from service.config import GrpcConfig
 from service.errors import PortTaken
 from service.pb.onefold.v1 import (
@@ -24,19 +28,22 @@ from service.pb.onefold.v1 import (
     identity_service_pb2_grpc,
     profile_service_pb2_grpc,
     recommendation_service_pb2_grpc,
+    segment_service_pb2_grpc,
 )
 from service.rpc.catalog_service import CatalogService
 from service.rpc.decision_service import DecisionService
 from service.rpc.guard import Gate, GuardedServer, RpcMeter
 from service.rpc.identity_service import IdentityService
-from service.rpc.limits import METADATA_BYTES_MAX, WATCHERS_MAX
+from service.rpc.limits import METADATA_BYTES_MAX, SETTLE_S, WATCHERS_MAX
 from service.rpc.messages import MatchMessages
 from service.rpc.paging import Tokens
 from service.rpc.parsing import LookupParser, type_names
 from service.rpc.profile_service import ProfileService
 from service.rpc.recommendation_service import RecommendationService
 from service.rpc.recommending import Recommending
+from service.rpc.segment_service import SegmentService
 from service.rpc.sensitive import Sensitive
+from storage.catalogues import Catalogues
 from storage.keys import Keys
 from storage.ports import Store
 from storage.profiles import ProfileReader
@@ -47,6 +54,7 @@ SERVICES: Final = (
     "onefold.v1.DecisionService",
     "onefold.v1.RecommendationService",
     "onefold.v1.CatalogService",
+    "onefold.v1.SegmentService",
 )
 WAITING_MAX: Final = 64
 """Calls that wait for a worker before more are refused with RESOURCE_EXHAUSTED: 64 × 1 ms of one core."""
@@ -72,6 +80,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     reader: ProfileReader
     recommending: Recommending
     now_ms: Callable[[], int]
+    segments: Segments | None = None
+    """The evaluate stage, where it runs in this process; None: workers keep segments current."""
     open_deciding: Callable[[], Deciding] | None = None
     """Who makes operators' decisions; None: nobody here."""
 
@@ -82,7 +92,8 @@ class RpcServer:
     def __init__(self, served: Served, options: GrpcConfig, meter: RpcMeter | None = None) -> None:
         self.options = options
         self._pool = ThreadPoolExecutor(
-            self.options.workers + WATCHERS_MAX + SPARE_WORKERS, thread_name_prefix="onefold-rpc"
+            self.options.workers + 2 * WATCHERS_MAX + SPARE_WORKERS,
+            thread_name_prefix="onefold-rpc",
         )
         self._server = grpc.server(
             self._pool,
@@ -196,6 +207,9 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: G
         ),
         server,
     )
+    segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(
+        _segment_service(served, lookups, matches, tokens, gate), server
+    )
     recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
         RecommendationService(
             served.reader,
@@ -210,6 +224,22 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: G
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
         CatalogService(served.store.catalog, tokens, served.now_ms), server
     )
+
+
+def _segment_service(
+    served: Served, lookups: LookupParser, matches: MatchMessages, tokens: Tokens, gate: Gate
+) -> SegmentService:
+    here = served.segments
+    asking = Asking(
+        served.store, served.rules, Catalogues(served.store.definitions), served.now_ms,
+        partial(here.settle, SETTLE_S) if here else lambda: True,
+    )  # fmt: skip
+    return SegmentService(
+        served.reader, served.store, asking,
+        Sampler(served.store, served.rules, type_names(served.rules)),
+        lookups=lookups, matches=matches, tokens=tokens, gate=gate, now_ms=served.now_ms,
+        waiting=here.waiting if here else lambda: 0,
+    )  # fmt: skip
 
 
 def _nobody_decides() -> Deciding:

@@ -16,6 +16,7 @@ from service.pb.onefold.v1.decision_service_pb2_grpc import DecisionServiceStub
 from service.pb.onefold.v1.identity_service_pb2_grpc import IdentityServiceStub
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.pb.onefold.v1.recommendation_service_pb2_grpc import RecommendationServiceStub
+from service.pb.onefold.v1.segment_service_pb2_grpc import SegmentServiceStub
 from service.rpc.recommending import Answered, Asked, Item, Recommending
 from service.rpc.server import RpcServer, Served
 from tests.workspace import NOON, Workspace
@@ -71,6 +72,7 @@ class Api:
             recommending=recommending(self.shop) if recommending else self.models,
             now_ms=lambda: self.now_ms,
             open_deciding=lambda: DecidingHere(self.shop.store, self.shop.rules),
+            segments=self.shop.segments,
         )
         self.server = RpcServer(self.served, options or GrpcConfig(port=0, grace_s=0.2)).start()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")
@@ -79,6 +81,7 @@ class Api:
         self.decisions = DecisionServiceStub(self.channel)
         self.recommendations = RecommendationServiceStub(self.channel)
         self.catalog = CatalogServiceStub(self.channel)
+        self.segments = SegmentServiceStub(self.channel)
 
     def close(self) -> None:
         self.channel.close()
