@@ -8,7 +8,7 @@ from typing import Any, Final
 from profiles.money import AMOUNT_MAX
 from profiles.segments.literals import meant_duration, moment_of
 from profiles.segments.problems import Path, Problems, near, shown
-from profiles.segments.tree import Ago, Check, Op
+from profiles.segments.tree import Ago, Check, Op, Truth
 from profiles.segments.values import passes
 
 IN_MAX: Final = 1_000
@@ -125,7 +125,7 @@ def _scalar(value: Any, path: Path, problems: Problems) -> Any:
             return None
         return value
     if isinstance(value, bool):
-        return value
+        return Truth(value)
     if isinstance(value, int | float):
         return number_of(value, path, problems)
     if value is None:

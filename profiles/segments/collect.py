@@ -5,14 +5,27 @@ of the rest.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from profiles.facts import NAME_MAX, amount_of, hash64
 from profiles.money import currency_of, micros
-from profiles.segments.tree import ANY_EVENT, Condition, Happened, Match, Of, Where, conditions
+from profiles.segments.tree import (
+    ANY_EVENT,
+    DAY_MS,
+    ComputedTrait,
+    Computes,
+    Condition,
+    Follow,
+    Happened,
+    Match,
+    Of,
+    TraitIs,
+    Where,
+    conditions,
+)
 from profiles.segments.values import holds, values_at
 
 HITS_MAX: Final = 500
@@ -21,7 +34,10 @@ HIT_DAYS_MAX: Final = 400
 """Days for which older hits are counted by day, before the newest hit: as `profiles.part.DAYS_KEPT`."""
 NEVER_MS: Final = 1 << 62
 REVENUE: Final = "revenue"
-DAY_MS: Final = 86_400_000
+HIT_VALUES_MAX: Final = 100
+"""Different values of one event that are told apart: more lines than nearly any order has."""
+VALUE_TEXT_MAX: Final = 200
+"""Characters of a kept value: as of an event's name."""
 _ORDER: Final = "order completed"
 
 
@@ -32,8 +48,8 @@ class Hit(msgspec.Struct, array_like=True, frozen=True, gc=False, order=True):
     message: int
     order: int = 0
     """64 bits of the order id's hash, for Order Completed that names one."""
-    value: int | tuple[int, ...] | None = None
-    """Millionths for a sum, hashes of the values to tell apart, else None."""
+    value: int | tuple[int, ...] | str | None = None
+    """Millionths for a sum, hashes of values to tell apart, values to keep as a JSON list, else None."""
 
 
 class Collected(msgspec.Struct, array_like=True, gc=False):
@@ -63,17 +79,27 @@ class Collector(msgspec.Struct, frozen=True):
         """What an event with this name adds, if it matches."""
         if self.where and not holds(properties, self.where):
             return None
-        value: int | tuple[int, ...] | None = None
+        value: int | tuple[int, ...] | str | None = None
         if self.of is Of.SUM:
             value = self._amount(properties)
             if value is None:
                 return None
         elif self.of is Of.DISTINCT:
-            value = tuple(sorted({_identity(each) for each in values_at(properties, self.path)}))
+            value = tuple(sorted(map(hash64, self._values(properties))))
             if not value:
                 return None
+        elif self.of is Of.VALUES:
+            texts = [text for text in self._values(properties, VALUE_TEXT_MAX) if text != '""']
+            if not texts:
+                return None
+            value = f"[{','.join(texts)}]"
         order = _order_of(properties) if self.event == _ORDER else 0
         return Hit(time_ms, message, order, value)
+
+    def _values(self, properties: dict[str, Any], most: int | None = None) -> list[str]:
+        """Different values as JSON, in the order in which they stand, their texts cut."""
+        written = (_json(value, most) for value in values_at(properties, self.path))
+        return list(dict.fromkeys(written))[:HIT_VALUES_MAX]
 
     def _amount(self, properties: dict[str, Any]) -> int | None:
         if self.currency and currency_of(properties.get("currency")) != self.currency:
@@ -95,15 +121,35 @@ def collector_of(match: Match, happened: Happened | None = None) -> Collector:
     return Collector(match.event, match.where, happened.of, happened.path, happened.currency)
 
 
-def collectors_of(condition: Condition) -> Iterator[Collector]:
-    """Everything that a condition needs kept; other segments that it names not included."""
+def collector_for(trait: ComputedTrait) -> Collector:
+    """What a computed trait needs."""
+    match, path = trait.match, trait.path
+    if trait.computes is Computes.COUNT:
+        return Collector(match.event, match.where)
+    if trait.computes is Computes.SUM:
+        return Collector(match.event, match.where, Of.SUM, path, trait.currency)
+    return Collector(match.event, match.where, Of.VALUES, path)
+
+
+def collectors_of(
+    condition: Condition, computed: Mapping[str, ComputedTrait] | None = None
+) -> Iterator[Collector]:
+    """Everything that a condition needs kept, also for the `computed` traits (by name) that it asks for.
+
+    Other segments that it names are not included.
+    """
     for each in conditions(condition):
         if isinstance(each, Happened):
             yield collector_of(each.match, each)
-            follow = each.follow
-            while follow is not None:
-                yield collector_of(follow.match)
-                follow = follow.then
+            yield from _following(each.follow)
+        elif isinstance(each, TraitIs) and computed and each.name in computed:
+            yield collector_for(computed[each.name])
+
+
+def _following(follow: Follow | None) -> Iterator[Collector]:
+    while follow is not None:
+        yield collector_of(follow.match)
+        follow = follow.then
 
 
 class Collecting:
@@ -201,7 +247,13 @@ def _order_of(properties: dict[str, Any]) -> int:
     return hash64(text) if text else 0
 
 
-def _identity(value: Any) -> int:
+def _json(value: Any, most: int | None) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return hash64(json.dumps(value))
+    return json.dumps(value[:most].strip() if isinstance(value, str) else value)
+
+
+def values_of(hit: Hit) -> Sequence[Any]:
+    """The values that a hit keeps."""
+    found: list[Any] = json.loads(hit.value) if isinstance(hit.value, str) else []
+    return found

@@ -4,10 +4,9 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-from profiles.segments.tree import Ago, At, Moment
+from profiles.segments.tree import DAY_MS, Ago, At, Moment
 from profiles.segments.values import time_of
 
-DAY_MS: Final = 86_400_000
 UNITS: Final = {
     "ms": 1,
     "s": 1_000,

@@ -61,7 +61,9 @@ def event_of(
         return None
     of = Of(ofs[0]) if ofs else Of.COUNT
     if of in (Of.FIRST, Of.LAST):
-        return Happened(match, _nth_window(tree, of.value, path, reading), of, follow=follow)
+        if follow is not None:
+            problems.add((*path, of.value), "cannot be said together with what follows")
+        return Happened(match, _nth_window(tree, of.value, path, reading), of)
     window = window_among(tree, path, reading, events=True)
     if "not_within" in tree:
         if ofs or follow:

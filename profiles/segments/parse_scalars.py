@@ -8,14 +8,13 @@ import msgspec
 
 from profiles.segments.collect import HIT_DAYS_MAX
 from profiles.segments.literals import (
-    DAY_MS,
     duration_of,
     meant_duration,
     moment_of,
     written_duration,
 )
 from profiles.segments.problems import Path, Problems, near, shown
-from profiles.segments.tree import Ago, At, Moment, Window
+from profiles.segments.tree import DAY_MS, Ago, At, Moment, Window
 
 NAME_MAX: Final = 200
 """Characters of a name: as of an event's."""

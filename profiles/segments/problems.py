@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from profiles.segments.tree import Truth
+
 Path = tuple[str | int, ...]
 """Keys and places in lists, from the top of the tree."""
 
@@ -94,6 +96,8 @@ def shown(value: Any) -> str:
             text = "nothing"
         case bool():
             text = "true" if value else "false"
+        case Truth():
+            text = "true" if value.value else "false"
         case str():
             text = f'"{value[:QUOTED_MAX]}…"' if len(value) > QUOTED_MAX else f'"{value}"'
         case list() | tuple():

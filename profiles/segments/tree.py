@@ -1,11 +1,11 @@
 """A segment as a tree of typed conditions. What may be in it, `profiles.segments.parse` decides."""
 
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Any, Final, Literal
 
 import msgspec
 
-SECOND_MS: Final = 1_000
+DAY_MS: Final = 86_400_000
 ANY_EVENT: Final = "*"
 """The name that stands for every event."""
 
@@ -30,6 +30,13 @@ class Op(StrEnum):
     AFTER = "after"
 
 
+class Truth(Enum):
+    """True or false to compare with. Python's own equal 1 and 0: two different checks would be one."""
+
+    TRUE = True
+    FALSE = False
+
+
 class At(msgspec.Struct, frozen=True, tag="at"):
     """A moment, in milliseconds since 1970."""
 
@@ -48,8 +55,8 @@ Moment = At | Ago
 class Check(msgspec.Struct, frozen=True):
     """One check of a value.
 
-    `value` is a text, number or truth for EQ, NOT_EQUAL, CONTAINS; a tuple of them for IN and NOT_IN; a text
-    for STARTS_WITH and ENDS_WITH; a truth for EXISTS; a number for the comparisons; a pair of numbers, both
+    `value` is a text, number or Truth for EQ, NOT_EQUAL, CONTAINS; a tuple of them for IN and NOT_IN; a text
+    for STARTS_WITH and ENDS_WITH; a bool for EXISTS; a number for the comparisons; a pair of numbers, both
     included, for BETWEEN; a moment for BEFORE and AFTER.
     """
 
@@ -103,7 +110,7 @@ class Follow(msgspec.Struct, frozen=True):
     within_ms: int
     negated: bool = False
     then: "Follow | None" = None
-    """What must follow that one."""
+    """What must follow that one; where this is negated, with which it is one thing that must not happen."""
 
 
 class AllOf(msgspec.Struct, frozen=True, tag="all"):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from profiles.money import MICROS, micros
-from profiles.segments.tree import Ago, Check, Moment, Op, Where
+from profiles.segments.tree import Ago, Check, Moment, Op, Truth, Where
 
 VALUES_MAX: Final = 1_000
 """Values read from one event, as many as its products (`profiles.facts.PRODUCTS_MAX`)."""
@@ -42,11 +42,13 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def same(left: Any, right: Any) -> bool:
-    """Equal, and of one type: "42" is not 42, and true is not 1."""
-    if is_number(left):
-        return is_number(right) and bool(left == right)
-    return type(left) is type(right) and bool(left == right)
+def same(value: Any, wanted: Any) -> bool:
+    """Equal, and of one type: "42" is not 42, and true is not 1. `wanted` is a check's."""
+    if isinstance(wanted, Truth):
+        return value is wanted.value
+    if is_number(wanted):
+        return is_number(value) and bool(value == wanted)
+    return isinstance(value, str) and bool(value == wanted)
 
 
 def passes(value: Any, check: Check, now_ms: int = 0) -> bool:

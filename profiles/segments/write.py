@@ -25,6 +25,7 @@ from profiles.segments.tree import (
     Score,
     Seen,
     TraitIs,
+    Truth,
     Window,
 )
 
@@ -132,4 +133,6 @@ def _checks(checks: tuple[Check, ...]) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, At | Ago):
         return written_moment(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Truth):
+        return value.value
+    return [_value(each) for each in value] if isinstance(value, tuple) else value
