@@ -37,6 +37,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     devices: Sequence[Member] = ()
     """Devices the person used, newest first; for a device profile, the device itself and its companions."""
     traits: dict[str, Any] = {}
+    computed: dict[str, Any] = {}
+    """Traits that are computed of events at this moment; one that has no value is left out."""
     first_ms: int | None = None
     last_ms: int | None = None
     """Of the oldest and newest event counted."""
@@ -59,6 +61,7 @@ def assemble(
     members: Sequence[Member] = (),
     devices: Sequence[Member] = (),
     anonymous_visits: int = 0,
+    computed: dict[str, Any] | None = None,
 ) -> Profile:
     """The profile that `bodies` fold to. Their order does not matter."""
     parts = list(bodies)
@@ -82,6 +85,7 @@ def assemble(
         purchases=purchases_of(whole),
         consent={purpose: stated.granted for purpose, stated in sorted(whole.consent.items())},
         anonymous_visits=anonymous_visits,
+        computed=computed or {},
     )
 
 

@@ -1,6 +1,7 @@
 """The segments in force, read from the log of edits and kept."""
 
 import threading
+import time
 from collections.abc import Iterable
 
 from profiles.segments.catalogue import Catalogue, Edit
@@ -11,15 +12,21 @@ from storage.ports import Definitions
 class Catalogues:
     """Knows what is defined; asking costs one small read. Any thread may ask."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, age_s: float = 0.0) -> None:
+        """What is known may be so old; 0: it is asked for each time."""
         self._definitions = definitions
+        self._age_s = age_s
         self._lock = threading.Lock()
         self._known = Catalogue()
+        self._asked: float | None = None
 
     def now(self) -> Catalogue:
         """The catalogue in force."""
         with self._lock:
-            self._known = replayed(self._known, self._definitions.since(self._known.revision))
+            now = time.monotonic()
+            if self._asked is None or now - self._asked >= self._age_s:
+                self._known = replayed(self._known, self._definitions.since(self._known.revision))
+                self._asked = now
             return self._known
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,9 @@ from identity.nodes import Node
 from identity.rules import Rules
 from profiles.part import Body, Part, Visit, decode
 from storage.ports import Held, Named, Store
+
+NEWEST: Final = 1 << 62
+"""Nothing happened: whatever may be needed of it is there."""
 
 
 class Answer(StrEnum):
@@ -52,6 +56,16 @@ class Gathered(msgspec.Struct, frozen=True):
     def device_profile(self) -> bool:
         """Whether this is a device's activity that belongs to nobody."""
         return self.resolved.answered_by is Answer.DEVICE
+
+    def active_parts(self) -> dict[Node, Part]:
+        """Those of its parts in which something happened."""
+        parts = self.parts | {device: part for device, part, _ in self.devices}
+        return {leaf: part for leaf, part in parts.items() if part.offset >= 0}
+
+    @property
+    def collected_at(self) -> int:
+        """The revision of segments that all its parts have collected for."""
+        return min((part.collected_at for part in self.active_parts().values()), default=NEWEST)
 
     def visits_of(self, entry: tuple[Node, Part, Sequence[Use]], rules: Rules) -> list[Visit]:
         """The visits of one of its devices that belong to it."""

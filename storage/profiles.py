@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,8 +12,10 @@ from identity.nodes import Identifier, Node, NodeHasher, names_device, type_code
 from identity.normalize import Normalizer
 from identity.resolve import Cluster
 from identity.rules import Rules
-from profiles.part import Visit
+from profiles.part import Body, Visit
 from profiles.profile import Member, Profile, assemble
+from profiles.segments.subject import subject_of
+from storage.catalogues import Catalogues
 from storage.gathering import Answer, Gathered, Gatherer, Resolved
 from storage.keys import Vault
 from storage.ports import Named, Store, TimelineQuery, TimelineRow
@@ -24,6 +26,10 @@ class Lookup(msgspec.Struct, frozen=True):
 
     profile_id: Node | None = None
     identifiers: tuple[Identifier, ...] = ()
+
+
+DEFINITIONS_AGE_S: Final = 1.0
+"""A computed trait shows on profiles this long after it was defined, at most."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -45,6 +51,7 @@ class ProfileReader:
         self._vault = vault
         self._normalizer = Normalizer(rules)
         self._gatherer = Gatherer(store, rules)
+        self._catalogues = Catalogues(store.definitions, DEFINITIONS_AGE_S)
         # Each SQL statement lets go of the interpreter's lock. Reads that take turns cost half the CPU of
         # reads that fight over it, and Python runs one of them at a time in any case.
         self._turn: AbstractContextManager[Any] = nullcontext() if store.waits else threading.Lock()
@@ -61,7 +68,7 @@ class ProfileReader:
         with self._turn:
             found, named = self._find(lookups, now_ms)
             read = iter(self._gatherer.gather([each for each in found if each], named))
-            return [self._assemble(next(read)) if each else None for each in found]
+            return [self._assemble(next(read), now_ms) if each else None for each in found]
 
     def resolve(self, lookups: Sequence[Lookup], now_ms: int) -> list[Resolved | None]:
         """Which profile each lookup means, without reading what it did."""
@@ -159,7 +166,7 @@ class ProfileReader:
             cluster.profile_id, Answer.DEVICE_OWNER, device, (), tuple(sorted(cluster.members))
         )
 
-    def _assemble(self, read: Gathered) -> Found:
+    def _assemble(self, read: Gathered, now_ms: int) -> Found:
         bodies, visits = read.bodies(self._rules)
         resolved = read.resolved
         profile = assemble(
@@ -170,8 +177,17 @@ class ProfileReader:
             ],
             devices=[self._named(device, read) for device, _, _ in read.devices],
             anonymous_visits=visits,
+            computed=self._computed(read, bodies, now_ms),
         )
         return Found(profile, resolved.answered_by, resolved.matched, resolved.disagreeing)
+
+    def _computed(self, read: Gathered, bodies: Sequence[Body], now_ms: int) -> dict[str, Any]:
+        computers = self._catalogues.now().computes_at(read.collected_at) if bodies else {}
+        if not computers:
+            return {}
+        subject = subject_of(bodies, ())
+        values = {name: computer.of(subject, now_ms).value for name, computer in computers.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _named(self, node: Node, read: Gathered) -> Member:
         held = read.held.get(node)

@@ -9,7 +9,8 @@ from ingest.errors import IngestError
 from profiles.segments.catalogue import Catalogue, Edit, Put
 from profiles.segments.parse import parse_definition
 from profiles.segments.problems import BadDefinition, SegmentError
-from profiles.segments.tree import ComputedTrait, Definition
+from profiles.segments.references import check_references
+from profiles.segments.tree import ComputedTrait, Definition, Segment
 from profiles.segments.write import write
 from storage.ports import Definitions
 
@@ -120,4 +121,11 @@ def apply(
 
 
 def _refuse_set(definitions: Mapping[str, Definition]) -> None:
-    """What is wrong with segments together: cycles, references to nothing, too many."""
+    """Refused if definitions do not go together: references to nothing, cycles, too many."""
+    segments = {key: each for key, each in definitions.items() if isinstance(each, Segment)}
+    problems: dict[str, Sequence[SegmentError]] = dict(check_references(segments))
+    if len(definitions) > DEFINITIONS_MAX:
+        text = f"more than {DEFINITIONS_MAX:,} segments and computed traits"
+        problems.setdefault(max(definitions), [SegmentError((), text)])
+    if problems:
+        raise Refused(problems)

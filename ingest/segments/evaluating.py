@@ -9,9 +9,7 @@ from identity.changes import Kind, PersonChange
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from identity.rules import Rules
-from profiles.part import Part
 from profiles.segments.catalogue import Catalogue
-from profiles.segments.evaluate import Subject, subject_of
 from profiles.segments.membership import (
     NEVER_MS,
     Cause,
@@ -20,6 +18,7 @@ from profiles.segments.membership import (
     changed,
     reason_of,
 )
+from profiles.segments.subject import Subject, subject_of
 from storage.gathering import Answer, Gathered, Gatherer, Resolved, people_of
 from storage.ports import Named, Store
 
@@ -107,11 +106,10 @@ class Evaluator:
         None for a device whose every visit belongs to somebody: it is in no segment, whatever it asks.
         """
         bodies, _ = gathered.bodies(self._rules)
-        parts = parts_of(gathered).values()
-        revision = min((part.collected_at for part in parts), default=NEVER_MS)
         if not bodies:
-            return None, revision
-        return subject_of(bodies, {each.type for each in gathered.held.values()}), revision
+            return None, gathered.collected_at
+        types = {each.type for each in gathered.held.values()}
+        return subject_of(bodies, types), gathered.collected_at
 
     def _stand(
         self,
@@ -145,7 +143,7 @@ class Evaluator:
         )
         late = set()
         if not complete:
-            parts = parts_of(gathered)
+            parts = gathered.active_parts()
             late = {leaf for leaf, each in parts.items() if each.collected_at < catalogue.revision}
         return after, told, late
 
@@ -218,12 +216,6 @@ def profile_of(node: Node, named: Named) -> Resolved:
         return Resolved(node, Answer.DEVICE, node, (), (node,))
     cluster: Cluster = named.cluster
     return Resolved(node, Answer.PERSON, node, (), tuple(sorted(cluster.members)))
-
-
-def parts_of(gathered: Gathered) -> dict[Node, Part]:
-    """Those parts of a profile in which something happened."""
-    parts = gathered.parts | {device: part for device, part, _ in gathered.devices}
-    return {leaf: part for leaf, part in parts.items() if part.offset >= 0}
 
 
 def _ended(before: Standing, now_ms: int) -> tuple[Standing, list[Transition]]:

@@ -11,7 +11,7 @@ import msgspec
 from identity.nodes import NODE_BYTES, Node, type_code
 from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
-from ingest.segments.evaluating import Evaluator, parts_of, profile_of
+from ingest.segments.evaluating import Evaluator, profile_of
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.tree import Segment
 from storage.gathering import Gathered, Gatherer, people_of
@@ -127,7 +127,7 @@ class Sampler:
         gathered = {each.resolved.profile_id: each for each in self._gatherer.gather(wanted, named)}
         # A profile of several leaves counts at its first one, so that each counts once.
         mine = [gathered[own[leaf]] for leaf in leaves if _first(gathered.get(own[leaf])) == leaf]
-        parts = {leaf: part for each in mine for leaf, part in parts_of(each).items()}
+        parts = {leaf: part for each in mine for leaf, part in each.active_parts().items()}
         bring_up_to_date(self._store, catalogue, parts)
         members: list[Gathered] = []
         for each in mine:

@@ -7,20 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from profiles.facts import Facts
-from profiles.segments.collect import Collecting, Collector, Hit, collectors_of
+from profiles.segments.affects import Index
+from profiles.segments.collect import Collecting, Collector, Hit, collector_for, collectors_of
+from profiles.segments.computed import Computer
 from profiles.segments.evaluate import Judges
-from profiles.segments.tree import (
-    ANY_EVENT,
-    ComputedTrait,
-    Consents,
-    Definition,
-    Happened,
-    InSegment,
-    Seen,
-    Segment,
-    TraitIs,
-    conditions,
-)
+from profiles.segments.references import references, sensitive
+from profiles.segments.tree import ANY_EVENT, ComputedTrait, Definition, Segment
 
 NOTHING: Final = 0
 """The revision before the first edit."""
@@ -90,7 +82,10 @@ class Catalogue:
             if held is None or held.segment != each:
                 defined[each.id] = Defined(each, revision)
         needed = dict.fromkeys(
-            collector for each in defined.values() for collector in collectors_of(each.segment.who)
+            [
+                *(c for each in defined.values() for c in collectors_of(each.segment.who)),
+                *map(collector_for, computed.values()),
+            ]
         )
         numbers = {each: self._numbers[each] for each in needed if each in self._numbers}
         numbered = self._numbered
@@ -136,54 +131,59 @@ class Catalogue:
 
     @cached_property
     def _ready_from(self) -> dict[str, int]:
-        """The first revision at which parts hold what each segment needs, those that it names included."""
-        found: dict[str, int] = {}
+        """The first revision at which parts hold what each segment needs, and what those it names need."""
+        own = {
+            key: max((self._numbers[c][1] for c in self._collectors(segment)), default=NOTHING)
+            for key, segment in self.segments.items()
+        }
+        names = {key: [other for _, other in references(s)] for key, s in self.segments.items()}
+        found = {}
         for key in self.segments:
-            left, seen, newest = [key], {key}, 0
+            seen, left = {key}, [key]
             while left:
-                who = self.segments[left.pop()].who
-                for each in conditions(who):
-                    if isinstance(each, InSegment) and each.id not in seen:
-                        seen.add(each.id)
-                        left.append(each.id)
-                for collector in collectors_of(who):
-                    newest = max(newest, self._numbers[collector][1])
-            found[key] = newest
+                more = [other for other in names[left.pop()] if other not in seen]
+                seen.update(more)
+                left.extend(more)
+            found[key] = max(own[each] for each in seen)
         return found
+
+    def _collectors(self, segment: Segment) -> Iterable[Collector]:
+        return collectors_of(segment.who, self.computed)
 
     @cached_property
     def judges(self) -> Judges:
         """The segments in force, ready to be asked."""
-        return Judges(self.segments, self.numbers)
+        return Judges(self.segments, self.numbers, self.computed)
+
+    @cached_property
+    def computers(self) -> dict[str, Computer]:
+        """The computed traits in force, ready to be asked, in order of name."""
+        return {name: Computer(self.computed[name], self.numbers) for name in sorted(self.computed)}
+
+    def computes_at(self, revision: int) -> dict[str, Computer]:
+        """Those of which parts of a revision hold all that is needed."""
+        return {
+            name: computer
+            for name, computer in self.computers.items()
+            if self._numbers[collector_for(self.computed[name])][1] <= revision
+        }
+
+    @cached_property
+    def sensitive(self) -> frozenset[str]:
+        """The segments that are sensitive, by their own word or as they name one that is."""
+        return sensitive(self.segments)
+
+    @cached_property
+    def _index(self) -> Index:
+        return Index.of(self.segments, self.computed)
 
     def matters(self, facts: Facts, hits: Mapping[int, Hit]) -> bool:
         """Whether an event may change who is in a segment, beyond what it says about who is who."""
-        if hits or self._any_event:
+        if hits or self._every_event or facts.consent:
+            # What a person consents to is kept beside their segments, for destinations.
             return True
-        if facts.consent and self.defined:
-            return True
-        return not self._traits.isdisjoint(facts.traits)
+        return bool(facts.traits) and bool(self._index.by(trait_names=facts.traits))
 
     @cached_property
-    def _any_event(self) -> bool:
-        return any(
-            isinstance(each, Seen) or (isinstance(each, Happened) and each.match.event == ANY_EVENT)
-            for segment in self.segments.values()
-            for each in conditions(segment.who)
-        )
-
-    @cached_property
-    def _traits(self) -> frozenset[str]:
-        names = {
-            each.name
-            for segment in self.segments.values()
-            for each in conditions(segment.who)
-            if isinstance(each, TraitIs)
-        }
-        # A dotted name may lead into a trait that is an object.
-        return frozenset(names | {name.partition(".")[0] for name in names})
-
-
-def asks_for_consent(segment: Segment) -> bool:
-    """Whether a segment itself has a condition on consent."""
-    return any(isinstance(each, Consents) for each in conditions(segment.who))
+    def _every_event(self) -> bool:
+        return bool(self._index.by(event_key=ANY_EVENT))

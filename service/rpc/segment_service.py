@@ -166,11 +166,11 @@ class SegmentService(SegmentServiceServicer):
             raise ProfileNotFound
         reply = pb.ListProfileSegmentsResponse()
         self._matches.fill(reply.match, resolved)
-        segments = self._asking.catalogue().segments
+        catalogue = self._asking.catalogue()
         # Somebody else may be sitting at the device.
         hidden = resolved.answered_by is Answer.DEVICE_OWNER
         for key, since_ms in sorted(self._asking.standing(resolved.profile_id).segments.items()):
-            if key in segments and not (hidden and segments[key].sensitive):
+            if key in catalogue.defined and not (hidden and key in catalogue.sensitive):
                 set_time(reply.segments.add(segment_id=key).since, since_ms)
         return reply
 
