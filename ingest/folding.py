@@ -7,9 +7,10 @@ import msgspec
 from identity.event import Event
 from identity.nodes import Node
 from ingest.segments.collecting import bring_up_to_date, hits_of
+from ingest.segments.evaluating import EVERY, NOTHING, Only
 from profiles.facts import Facts
 from profiles.fold import Entry, fold
-from profiles.part import Part, decode, encode
+from profiles.part import Body, Part, decode, encode
 from profiles.segments.catalogue import Catalogue
 from storage.ports import Store, TimelineRow
 
@@ -41,8 +42,8 @@ class Folded(msgspec.Struct, frozen=True):
     """What became of a batch."""
 
     counted: int
-    touched: Sequence[Node]
-    """Leaves to which something happened that may change who is in a segment."""
+    touched: dict[Node, Only]
+    """Leaves to which something happened, and which segments that can change."""
 
 
 class Folder:
@@ -92,7 +93,9 @@ class Folder:
                 )  # fmt: skip
                 entry = Entry(position, lowest, activity.facts, hits)
                 entries.setdefault(activity.leaf, []).append(entry)
-        touched = [leaf for leaf, some in entries.items() if _matter(catalogue, parts[leaf], some)]
+        touched = {
+            leaf: _changes(catalogue, leaf, parts[leaf], some) for leaf, some in entries.items()
+        }
         for leaf, some in entries.items():
             fold(parts[leaf], leaf, some)
         changed.update(entries)
@@ -100,7 +103,10 @@ class Folder:
             {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
         )
         self._remember(parts)
-        return Folded(sum(map(len, entries.values())), touched)
+        return Folded(
+            sum(map(len, entries.values())),
+            {leaf: only for leaf, only in touched.items() if only != NOTHING} if catalogue else {},
+        )
 
     def forget(self) -> None:
         """Drop cached parts: somebody else may have folded their leaves since."""
@@ -126,15 +132,27 @@ class Folder:
             del self._cache[leaf]
 
 
-def _matter(catalogue: Catalogue, part: Part, entries: Iterable[Entry]) -> bool:
-    """Whether events may change in which segments their leaf's profile is, or how it can be reached."""
-    if not catalogue:
-        return False
-    devices = part.body.devices if part.body else {}
-    return part.offset < 0 or any(
-        catalogue.matters(entry.facts, entry.hits)
-        or (entry.facts.device is not None and entry.facts.device not in devices)
-        for entry in entries
+def _changes(catalogue: Catalogue, leaf: Node, part: Part, entries: Iterable[Entry]) -> Only:
+    """The segments in which events may change where their leaf's profile stands.
+
+    EVERY where they say how it is reached, or what it consents to, for destinations keep these beside segments.
+    """
+    found: set[str] = set()
+    body = part.visits[-1].body if part.visits else part.body or Body()
+    for entry in entries:
+        facts = entry.facts
+        device = facts.device not in (None, leaf) and facts.device not in body.devices
+        if part.offset < 0 or device or _says_otherwise(body, facts):
+            return EVERY
+        found |= catalogue.changed_by(facts)
+    return frozenset(found)
+
+
+def _says_otherwise(body: Body, facts: Facts) -> bool:
+    """Whether an event states a consent that is not the one that stands."""
+    return any(
+        purpose not in body.consent or body.consent[purpose].granted != granted
+        for purpose, granted in facts.consent
     )
 
 

@@ -54,6 +54,10 @@ class Known:
             if held.get(key, -1) < companion.last_ms
         ]
 
+    def knows(self, companion: Companion) -> bool:
+        """Whether two are known to go together, however long ago they were last seen to."""
+        return (companion.node, companion.with_node) in self._companions
+
     def learn(self, said: Recorded) -> None:
         """Everything that `said` says is durable now."""
         for key, link in said.links.items():

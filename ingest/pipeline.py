@@ -13,6 +13,7 @@ from ingest.folding import Folder, activity_of
 from ingest.identify import identify_here
 from ingest.record import record
 from ingest.remembering import Memory
+from ingest.segments.evaluating import EVERY
 from ingest.segments.here import Segments
 from ingest.sources import Sources
 from storage.keys import Keys
@@ -82,7 +83,9 @@ class Pipeline:
                 news = self._memory.remember(said)
                 if news.said:
                     identify_here(self._store, news.said, self._rules)
-                self._segments.touch((*folded.touched, *news.devices))
+                self._segments.touch(
+                    folded.touched | dict.fromkeys(news.companions, EVERY), news.uses
+                )
             if said.refused:
                 self._store.dead_letters.add([letter_of(each, origin) for each in said.refused])
             if positions:

@@ -1,9 +1,10 @@
 """What record keeps of a batch beside its events: identifiers, uses of devices, companions."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
+from identity.evidence import Use
 from identity.nodes import Node
 from ingest.identify import Statements
 from ingest.known import Known
@@ -17,8 +18,10 @@ class News(msgspec.Struct, frozen=True):
 
     said: Statements
     """The evidence that is left for identify."""
-    devices: Collection[Node]
-    """Devices that were used, or named together: whose their visits are may have changed."""
+    uses: Sequence[Use]
+    """Uses that are new, or longer than they were."""
+    companions: Collection[Node]
+    """Devices that go together, as was not known before."""
 
 
 class Memory:
@@ -41,7 +44,8 @@ class Memory:
         self._store.devices.merge_companions(companions)
         return News(
             Statements(self._known.new_links(said), said.must_links),
-            dict.fromkeys([*(u.device for u in uses), *(c.node for c in companions)]),
+            uses,
+            {each.node for each in companions if not self._known.knows(each)},
         )
 
     def learn(self, said: Recorded) -> None:

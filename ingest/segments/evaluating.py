@@ -1,7 +1,8 @@
 """Evaluate profiles: which segments they are in now, and until when (DESIGN §4)."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -24,7 +25,18 @@ from storage.ports import Named, Store
 
 REACH_MAX: Final = 50
 """Identifiers of one profile that destinations may use, its own first, then those of its newest devices."""
+Only = frozenset[str] | None
+"""The segments that are looked at; None: every one."""
+EVERY: Final[Only] = None
+NOTHING: Final[Only] = frozenset()
 _OF_PEOPLE: Final = Cause.MERGED | Cause.SPLIT
+
+
+class Look(NamedTuple):
+    """Why a profile is looked at, and at which segments."""
+
+    cause: Cause
+    only: Only = EVERY
 
 
 class Evaluated(msgspec.Struct):
@@ -49,10 +61,19 @@ class Evaluator:
         self._gatherer = Gatherer(store, rules)
 
     def evaluate(
-        self, causes: Mapping[Node, Cause], catalogue: Catalogue, now_ms: int
+        self,
+        causes: Mapping[Node, Cause],
+        catalogue: Catalogue,
+        now_ms: int,
+        only: Mapping[Node, Only] = MappingProxyType({}),
     ) -> Evaluated:
-        """The profiles that leaves, devices and profile ids belong to now, whatever they were called before."""
-        wanted = self._profiles(causes)
+        """The profiles that leaves, devices and profile ids belong to now, whatever they were called before.
+
+        `only` names, for some of them, the segments that can have changed.
+        """
+        wanted = self._profiles(
+            {node: Look(cause, only.get(node)) for node, cause in causes.items()}
+        )
         held = self._store.memberships.get(wanted)
         named = self._store.lookups.named(wanted)
         found = Evaluated([], [], set(), {})
@@ -63,7 +84,7 @@ class Evaluator:
             found.profiles += 1
             if after != held.get(profile_id, Standing(profile_id=profile_id)):
                 found.standings.append(after)
-            if wanted[profile_id] & _OF_PEOPLE and not each.device_profile:
+            if wanted[profile_id].cause & _OF_PEOPLE and not each.device_profile:
                 further = (device for device, _, _ in each.devices if device not in wanted)
                 found.further.update(dict.fromkeys(further, Cause.EVENT))
         for profile_id, before in held.items():
@@ -79,13 +100,13 @@ class Evaluator:
         """The standings of profiles as they are at this moment, whatever is stored of them."""
         held = self._store.memberships.get(profile_ids)
         named = self._store.lookups.named(profile_ids)
-        wanted = dict.fromkeys(profile_ids, Cause.EVENT)
+        wanted = dict.fromkeys(profile_ids, Look(Cause.EVENT))
         stood = self._stand_all(wanted, held, named, catalogue, now_ms)
         return {after.profile_id: after for _, after, _, _ in stood}
 
     def _stand_all(
         self,
-        wanted: Mapping[Node, Cause],
+        wanted: Mapping[Node, Look],
         held: Mapping[Node, Standing],
         named: Mapping[Node, Named],
         catalogue: Catalogue,
@@ -117,7 +138,7 @@ class Evaluator:
         before: Standing,
         catalogue: Catalogue,
         now_ms: int,
-        cause: Cause,
+        look: Look,
         reach: tuple[Node, ...],
     ) -> tuple[Standing, list[Transition], set[Node]]:
         subject, revision = self.subject(gathered)
@@ -127,11 +148,15 @@ class Evaluator:
         if subject is None:
             now_in, complete = dict.fromkeys(before.segments, False), True
         else:
-            for segment_id in catalogue.segments if complete else catalogue.ready_at(revision):
+            asked: Iterable[str] = catalogue.segments if complete else catalogue.ready_at(revision)
+            if look.only is not None and now_ms < before.due_ms:
+                # A timer that turns out early does no harm: it looks at everything.
+                asked, due_ms = [key for key in asked if key in look.only], before.due_ms
+            for segment_id in asked:
                 verdict = catalogue.judges.verdict(segment_id, subject, now_ms)
                 now_in[segment_id] = verdict.member
                 due_ms = min(due_ms, verdict.valid_until_ms)
-        segments, told = changed(before, now_in, now_ms, reason_of(cause))
+        segments, told = changed(before, now_in, now_ms, reason_of(look.cause))
         after = Standing(
             profile_id=before.profile_id,
             segments=segments,
@@ -139,7 +164,7 @@ class Evaluator:
             sequence=before.sequence + len(told),
             consent=dict(subject.consent) if subject and segments else {},
             reach=reach if segments else (),
-            kiosk=gathered.device_profile and self._is_kiosk(gathered),
+            kiosk=gathered.device_profile and self._is_kiosk(_users(gathered)),
         )
         late = set()
         if not complete:
@@ -147,36 +172,31 @@ class Evaluator:
             late = {leaf for leaf, each in parts.items() if each.collected_at < catalogue.revision}
         return after, told, late
 
-    def _is_kiosk(self, gathered: Gathered) -> bool:
-        ((_, _, uses),) = gathered.devices
-        owners = {gathered.person_of[use.person] for use in uses if use.person}
-        return len(owners) > self._rules.owners_max
-
-    def _profiles(self, causes: Mapping[Node, Cause]) -> dict[Node, Cause]:
+    def _profiles(self, looks: Mapping[Node, Look]) -> dict[Node, Look]:
         """Whose segments may have changed: profiles of leaves, and whoever's visits a device has."""
-        wanted = dict(causes)
-        devices = [node for node in causes if names_device(node)]
-        if devices:
-            uses = self._store.devices.uses_of(devices)
-            kiosks = {
-                node
-                for node, standing in self._store.memberships.get(devices).items()
-                if standing.kiosk
-            }
+        wanted = dict(looks)
+        devices = [node for node in looks if names_device(node)]
+        uses = self._store.devices.uses_of(devices) if devices else {}
+        if uses:
+            standings = self._store.memberships.get(devices)
             for device, some in uses.items():
                 users = {use.person for use in some if use.person}
-                # Who uses a kiosk has none of its visits; only on becoming one, or none, all are looked at.
-                if device in kiosks and len(users) > self._rules.owners_max:
-                    owners = set(people_of(self._store, users).values())
-                    if len(owners) > self._rules.owners_max:
-                        continue
-                for user in users:
-                    wanted[user] = wanted.get(user, Cause(0)) | Cause.EVENT
-        people = people_of(self._store, {node for node in wanted if not names_device(node)})
-        for node, profile_id in people.items():
+                # Who uses a kiosk has none of its visits: they are looked at when it becomes one, or none.
+                known = device in standings and standings[device].kiosk
+                if not (known and self._is_kiosk(users)):
+                    for user in users:
+                        wanted[user] = _both(wanted.get(user), looks[device])
+        for node, profile_id in people_of(
+            self._store, {node for node in wanted if not names_device(node)}
+        ).items():
             if profile_id != node:
-                wanted[profile_id] = wanted.get(profile_id, Cause(0)) | wanted[node]
+                wanted[profile_id] = _both(wanted.get(profile_id), wanted[node])
         return wanted
+
+    def _is_kiosk(self, users: Collection[Node]) -> bool:
+        if len(users) <= self._rules.owners_max:
+            return False
+        return len(set(people_of(self._store, users).values())) > self._rules.owners_max
 
     def reach(self, gathered: Iterable[Gathered]) -> dict[Node, tuple[Node, ...]]:
         """Identifiers by which others may know each profile: its own, its devices' and their companions'."""
@@ -191,6 +211,17 @@ class Evaluator:
                 mine |= dict.fromkeys(other.with_node for other in companions.get(device, ()))
             found[each.resolved.profile_id] = tuple(mine)[:REACH_MAX]
         return found
+
+
+def _both(one: Look | None, other: Look) -> Look:
+    if one is None:
+        return other
+    only = None if one.only is None or other.only is None else one.only | other.only
+    return Look(one.cause | other.cause, only)
+
+
+def _users(gathered: Gathered) -> set[Node]:
+    return {use.person for _, _, uses in gathered.devices for use in uses if use.person}
 
 
 def causes_of(changes: Iterable[PersonChange]) -> dict[Node, Cause]:

@@ -6,13 +6,16 @@ waits in the store, and so does what time changes: `settle` catches up, and whoe
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
+from identity.devices import moves_nothing
+from identity.evidence import Use
 from identity.nodes import Node
 from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
-from ingest.segments.evaluating import Evaluated, Evaluator, causes_of
+from ingest.segments.evaluating import EVERY, Evaluated, Evaluator, Only, causes_of
 from profiles.part import decode, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
@@ -45,6 +48,7 @@ class Segments:
         catalogues: Catalogues | None = None,
     ) -> None:
         self._store = store
+        self._rules = rules
         self._evaluator = Evaluator(store, rules)
         self._now_ms = now_ms
         self._catalogues = catalogues or Catalogues(store.definitions)
@@ -53,17 +57,32 @@ class Segments:
         """The segments in force."""
         return self._catalogues.now()
 
-    def touch(self, nodes: Collection[Node]) -> None:
-        """Something happened to leaves or devices; call it in the transaction that made it so."""
-        if not self.catalogue():
+    def touch(self, nodes: Mapping[Node, Only], uses: Sequence[Use] = ()) -> None:
+        """Something happened to leaves or devices; call it in the transaction that made it so.
+
+        Each with the segments that this can change. `uses` of devices came with it.
+        """
+        catalogue = self.catalogue()
+        if not catalogue:
             return
         causes = self._followed()
-        for node in nodes:
+        looks = dict(nodes) | dict.fromkeys(self._changing_hands(uses), EVERY)
+        only = {node: looked for node, looked in looks.items() if node not in causes}
+        for node in looks:
             causes[node] = causes.get(node, Cause(0)) | Cause.EVENT
         if len(causes) > AT_ONCE_MAX:
             self._store.pending.add(causes)
         elif causes:
-            self._evaluate(causes)
+            self._evaluate(catalogue, causes, only)
+
+    def _changing_hands(self, uses: Sequence[Use]) -> set[Node]:
+        """Devices of which a visit may be somebody else's now."""
+        held = self._store.devices.uses_of({use.device for use in uses}) if uses else {}
+        return {
+            use.device
+            for use in uses
+            if not moves_nothing(use, held.get(use.device, ()), self._rules)
+        }
 
     def _followed(self) -> dict[Node, Cause]:
         """Whom the changes of people concern that came since they were last followed."""
@@ -87,7 +106,7 @@ class Segments:
         if not self._waiting():
             return 0
         with self._store.transaction():
-            causes = self._followed()
+            catalogue, causes = self.catalogue(), self._followed()
             taken = self._store.pending.take(max(0, BATCH - len(causes)))
             for _, node, cause in taken:
                 causes[node] = causes.get(node, Cause(0)) | cause
@@ -95,7 +114,7 @@ class Segments:
                 for node in self._store.memberships.due(self._now_ms(), BATCH - len(causes)):
                     causes[node] = causes.get(node, Cause(0)) | Cause.TIME
             if causes:
-                self._evaluate(causes)
+                self._evaluate(catalogue, causes)
             self._store.pending.done(taken)
         return len(causes)
 
@@ -140,8 +159,9 @@ class Segments:
             if state is None or state.finished:
                 return None
             leaves = self._store.parts.leaves(state.after, LEAVES_AT_ONCE)
-            self._collect(leaves)
-            done = self._evaluate(dict.fromkeys(leaves, Cause.DEFINED))
+            catalogue = self.catalogue()
+            self._collect(catalogue, leaves)
+            done = self._evaluate(catalogue, dict.fromkeys(leaves, Cause.DEFINED))
             state = Backfill(
                 state.revision,
                 leaves[-1] if leaves else state.after,
@@ -151,23 +171,28 @@ class Segments:
             self._store.backfills.put(state)
         return state
 
-    def _evaluate(self, causes: Mapping[Node, Cause]) -> Evaluated:
+    def _evaluate(
+        self,
+        catalogue: Catalogue,
+        causes: Mapping[Node, Cause],
+        only: Mapping[Node, Only] = MappingProxyType({}),
+    ) -> Evaluated:
         """Evaluate and write, in the caller's transaction."""
-        catalogue, now_ms = self.catalogue(), self._now_ms()
-        found = self._evaluator.evaluate(causes, catalogue, now_ms)
+        now_ms = self._now_ms()
+        found = self._evaluator.evaluate(causes, catalogue, now_ms, only)
         if found.behind:
-            self._collect(sorted(found.behind))
+            self._collect(catalogue, sorted(found.behind))
             found = self._evaluator.evaluate(causes, catalogue, now_ms)
         self._store.memberships.write(found.standings, found.told)
         if found.further:
-            self._evaluate(found.further)
+            self._evaluate(catalogue, found.further)
         return found
 
-    def _collect(self, leaves: Sequence[Node]) -> None:
+    def _collect(self, catalogue: Catalogue, leaves: Sequence[Node]) -> None:
         """Let parts hold all that the segments in force need."""
         blobs = self._store.parts.read(leaves)
         parts = {leaf: decode(blob) for leaf, blob in blobs.items()}
-        changed = bring_up_to_date(self._store, self.catalogue(), parts)
+        changed = bring_up_to_date(self._store, catalogue, parts)
         self._store.parts.write(
             {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
         )

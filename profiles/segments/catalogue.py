@@ -8,11 +8,11 @@ import msgspec
 
 from profiles.facts import Facts
 from profiles.segments.affects import Index
-from profiles.segments.collect import Collecting, Collector, Hit, collector_for, collectors_of
+from profiles.segments.collect import Collecting, Collector, collector_for, collectors_of
 from profiles.segments.computed import Computer
 from profiles.segments.evaluate import Judges
 from profiles.segments.references import references, sensitive
-from profiles.segments.tree import ANY_EVENT, ComputedTrait, Definition, Segment
+from profiles.segments.tree import ComputedTrait, Definition, Segment
 
 NOTHING: Final = 0
 """The revision before the first edit."""
@@ -177,13 +177,7 @@ class Catalogue:
     def _index(self) -> Index:
         return Index.of(self.segments, self.computed)
 
-    def matters(self, facts: Facts, hits: Mapping[int, Hit]) -> bool:
-        """Whether an event may change who is in a segment, beyond what it says about who is who."""
-        if hits or self._every_event or facts.consent:
-            # What a person consents to is kept beside their segments, for destinations.
-            return True
-        return bool(facts.traits) and bool(self._index.by(trait_names=facts.traits))
-
-    @cached_property
-    def _every_event(self) -> bool:
-        return bool(self._index.by(event_key=ANY_EVENT))
+    def changed_by(self, facts: Facts) -> frozenset[str]:
+        """The segments that an event can change, beyond what it says about who is who."""
+        purposes = [purpose for purpose, _ in facts.consent]
+        return frozenset(self._index.by(facts.event, facts.traits, purposes))

@@ -45,7 +45,9 @@ def folded(events: Sequence[Event], numbers: Mapping[Collector, int]) -> Body:
     for event in events:
         facts = facts_of(event, None)
         bodies.add(body, facts)
-        for number, hit in collecting.hits(event, facts.event, facts.message).items():
+        for number, hit in collecting.hits(
+            facts.event, facts.message, facts.time_ms, event.properties
+        ).items():
             add(collected.setdefault(number, Collected()), hit)
     bodies.trim(body)
     for each in collected.values():
