@@ -71,9 +71,9 @@ def _holds(condition: Condition, person: Person, now: int, world: World, *, by_d
 
     match condition:
         case AllOf(of):
-            return all([holds(each) for each in of])
+            return all(holds(each) for each in of)
         case AnyOf(of):
-            return any([holds(each) for each in of])
+            return any(holds(each) for each in of)
         case Not(of):
             return not holds(of)
         case TraitIs(name, checks):
@@ -332,7 +332,7 @@ def _instant(value: Any) -> int | None:
 def _passes(value: Any, check: Check, now: int) -> bool:
     op, wanted = check.op, check.value
     if op is Op.EXISTS:
-        return (value is not None) == wanted
+        return bool((value is not None) == wanted)
     if value is None:
         return False
     match op:
@@ -370,7 +370,9 @@ def _passes(value: Any, check: Check, now: int) -> bool:
 
 
 def _after(at: int, bound: Moment, now: int) -> bool:
-    return at >= bound.ms if isinstance(bound, At) else now - at < bound.ms
+    if isinstance(bound, At):
+        return at >= bound.ms
+    return bool(now - at < bound.ms)
 
 
 # --- computed traits

@@ -1,14 +1,16 @@
 """Segments, events and instants as Hypothesis makes them: few names and close times, so that they meet."""
 
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
 
 from identity.event import Event
-from profiles.segments.literals import written_moment
+from profiles.segments.literals import duration_of, written_moment
 from profiles.segments.tree import At
+from tests.profiles.segments.brute import Person
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -71,10 +73,7 @@ def durations(days: int) -> st.SearchStrategy[str]:
 def windows(draw: st.DrawFn, words: Vocabulary, *, by_day: bool = False) -> dict[str, Any]:
     """Keys of a window."""
     days = st.integers(1, words.days)
-    if by_day:
-        one = days.map(lambda n: f"{n}d")
-    else:
-        one = durations(words.days)
+    one = days.map(lambda n: f"{n}d") if by_day else durations(words.days)
     step = DAY if by_day else HOUR
     moments = st.integers(0, words.days * DAY // step).map(
         lambda n: written_moment(At(words.start_ms + n * step))
@@ -154,15 +153,20 @@ def matches(draw: st.DrawFn, words: Vocabulary) -> dict[str, Any]:
     return tree
 
 
+EVENT_KINDS = ("plain", "count", "sum", "distinct", "first", "last", "then", "not_within")
+
+
 @st.composite
-def event_trees(draw: st.DrawFn, words: Vocabulary, *, by_day: bool = False) -> dict[str, Any]:
+def event_trees(
+    draw: st.DrawFn,
+    words: Vocabulary,
+    *,
+    by_day: bool = False,
+    kinds: Sequence[str] = EVENT_KINDS,
+) -> dict[str, Any]:
     """Conditions on events."""
     tree = draw(matches(words))
-    kind = draw(
-        st.sampled_from(
-            ["plain", "count", "sum", "distinct", "first", "last", "then", "not_within"]
-        )
-    )
+    kind = draw(st.sampled_from(kinds))
     if kind == "not_within":
         return {**tree, "not_within": f"{draw(st.integers(1, words.days))}d"}
     window = draw(windows(words, by_day=by_day))
@@ -218,15 +222,20 @@ def date_checks(draw: st.DrawFn, words: Vocabulary) -> dict[str, Any]:
 
 @st.composite
 def leaf_trees(
-    draw: st.DrawFn, words: Vocabulary, segments: Sequence[str] = (), *, by_day: bool = False
+    draw: st.DrawFn,
+    words: Vocabulary,
+    segments: Sequence[str] = (),
+    *,
+    by_day: bool = False,
+    kinds: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Single conditions."""
-    kinds = ["event"] * 6 + ["seen"]
-    kinds += ["trait"] * 2 * bool(words.traits) + ["date"] * bool(words.dates)
-    kinds += ["consent"] * bool(words.purposes) + ["has"] * bool(words.identifier_types)
-    kinds += ["score"] * bool(words.scores) + ["computed"] * 2 * bool(words.computed)
-    kinds += ["segment"] * bool(segments)
-    kind = draw(st.sampled_from(kinds))
+    every = ["event"] * 6 + ["seen"]
+    every += ["trait"] * 2 * bool(words.traits) + ["date"] * bool(words.dates)
+    every += ["consent"] * bool(words.purposes) + ["has"] * bool(words.identifier_types)
+    every += ["score"] * bool(words.scores) + ["computed"] * 2 * bool(words.computed)
+    every += ["segment"] * bool(segments)
+    kind = draw(st.sampled_from(kinds or every))
     if kind == "event":
         tree = draw(event_trees(words, by_day=by_day))
     elif kind == "seen":
@@ -238,7 +247,10 @@ def leaf_trees(
     elif kind == "date":
         tree = {"trait": draw(st.sampled_from(words.dates))} | draw(date_checks(words))
     elif kind == "computed":
-        tree = {"trait": draw(st.sampled_from(words.computed))} | _mapped(draw(number_checks(0, 5)))
+        checks = st.one_of(
+            number_checks(0, 5).map(_mapped), value_checks(["vitamins", "gold", "x", 1, True])
+        )
+        tree = {"trait": {draw(st.sampled_from(words.computed)): draw(checks)}}
     elif kind == "consent":
         tree = {"consent": draw(st.sampled_from(words.purposes)), "granted": draw(st.booleans())}
     elif kind == "has":
@@ -295,94 +307,132 @@ def computed_trees(draw: st.DrawFn, words: Vocabulary, name: str) -> dict[str, A
     return {**tree, kind: draw(st.sampled_from(sorted(words.properties)))}
 
 
-# --- events of SHOP
-
-TIMES = st.one_of(
-    st.integers(0, 90 * 6).map(lambda n: START + n * 4 * HOUR),
-    st.integers(0, 90 * DAY).map(lambda n: START + n),
-)
-_PRODUCTS = st.lists(
-    st.fixed_dictionaries(
-        {"product_id": st.sampled_from("ab")},
-        optional={
-            "category": st.sampled_from(["vitamins", "pain", "skin"]),
-            "price": st.sampled_from([5, 10.5, "20", "much"]),
-            "quantity": st.integers(1, 3),
-        },
-    ),
-    max_size=3,
-)
-_PROPERTIES = st.fixed_dictionaries(
-    {},
-    optional={
-        "products": _PRODUCTS,
-        "plan": st.sampled_from(["gold", True, 1, "1", 1.0, None]),
-        "coupon": st.sampled_from(["A", "B", ["A", "B"], ""]),
-        "revenue": st.sampled_from([10, "12.50", -3, 0.1, "free"]),
-        "currency": st.sampled_from(["INR", "eur"]),
-        "order_id": st.sampled_from(["o1", "o2", 3, ""]),
-        "meta": st.sampled_from([{"shop": "x"}, [{"shop": "x"}, {"shop": "y"}], {}, "x"]),
-        "score": st.sampled_from([1, 2.5, True, "7"]),
-    },
-)
-_TRAITS = st.fixed_dictionaries(
-    {},
-    optional={
-        "country": st.sampled_from(["IN", "DE", None]),
-        "age": st.sampled_from([20, 30.5, "30", True, 40]),
-        "tags": st.sampled_from([["a", "b"], ["b"], "ab", []]),
-        "signed_up": st.one_of(
-            TIMES.map(lambda ms: written_moment(At(ms))), st.sampled_from(["2025-10-20", "soon", 5])
-        ),
-    },
-)
+# --- what people did in SHOP: by the thousand, hence made by a random of their own
 
 
-@st.composite
-def events(draw: st.DrawFn) -> Event:
-    """Something that one person did."""
-    kind = draw(st.sampled_from(["track"] * 5 + ["page", "identify"]))
-    name = draw(st.sampled_from(["Order Completed", "order completed", "Product Viewed", "Login"]))
-    at = draw(TIMES)
+def made_history(random: Random, tree: Any = None, most: int = 20) -> list[Event]:
+    """What one person did: alike and close enough that conditions meet; more of what a tree mentions."""
+    days = random.choice([1, 10, 40, 90])
+    step = random.choice([1, HOUR, DAY])
+    at = START + random.randrange(90 - days + 1) * DAY
+    every = ["Order Completed", "order completed", "Product Viewed", "Login"]
+    mentioned = {text.lower() for text in texts_in(tree)}
+    names = [name for name in every if name.lower() in mentioned] * 3 + random.sample(every, 2)
+    products = random.random() < 0.7
+    return [
+        made_event(
+            random, n, at + random.randrange(days * DAY // step) * step, names, products=products
+        )
+        for n in range(random.randrange(most))
+    ]
+
+
+def made_event(
+    random: Random, number: int, at: int, names: Sequence[str], *, products: bool = True
+) -> Event:
+    """One of them."""
+    kind = random.choice(["track"] * 6 + ["page", "identify"])
+    consent = random.random() < 0.2
     return Event(
         type=kind,
-        message_id=f"m{draw(st.integers(0, 1 << 40))}",
+        message_id=f"m{random.getrandbits(40)}-{number}",
         received_ms=at,
         time_ms=at,
         key_ms=at,
         source="test",
-        name=name if kind == "track" else "",
-        traits=draw(_TRAITS) if kind == "identify" else {},
-        properties=draw(_PROPERTIES) if kind != "identify" else {},
-        consent=tuple(
-            draw(
-                st.dictionaries(st.sampled_from(["ads", "email"]), st.booleans(), max_size=2)
-            ).items()
-        )
-        if draw(st.integers(0, 4)) == 0
-        else (),
+        name=random.choice(names) if kind == "track" else "",
+        traits=_made_traits(random) if kind == "identify" else {},
+        properties=_made_properties(random, products=products) if kind != "identify" else {},
+        consent=((random.choice(["ads", "email"]), random.random() < 0.5),) if consent else (),
     )
 
 
-histories = st.lists(events(), max_size=14, unique_by=lambda event: event.message_id)
-scores = st.dictionaries(
-    st.sampled_from(["churn"]), st.tuples(st.sampled_from([0.2, 0.5, 0.9]), TIMES), max_size=1
-)
-identifiers = st.frozensets(st.sampled_from(["email", "phone"]))
+def _some(random: Random, values: Mapping[str, Sequence[Any]], share: float) -> dict[str, Any]:
+    return {key: random.choice(some) for key, some in values.items() if random.random() < share}
 
 
-@st.composite
-def instants(draw: st.DrawFn, happened: Sequence[Event], most: int = 12) -> list[int]:
-    """Moments at which something may change, and just before; sorted."""
-    times = [event.time_ms for event in happened] or [START]
-    shifts = st.one_of(
-        st.just(0),
-        st.integers(0, 90).map(lambda n: n * DAY),
-        st.integers(0, 90 * 24).map(lambda n: n * HOUR),
+def _made_properties(random: Random, *, products: bool) -> dict[str, Any]:
+    found = _some(
+        random,
+        {
+            "plan": ["gold", True, 1, "1", 1.0, None],
+            "coupon": ["A", "B", ["A", "B"], ""],
+            "revenue": [10, "12.50", -3, 0.1, "free"],
+            "total": [7, "x"],
+            "currency": ["INR", "eur"],
+            "order_id": ["o1", "o2", "o3", 3, " o1 ", ""],
+            "meta": [{"shop": "x"}, [{"shop": "x"}, {"shop": "y"}], {}, "x"],
+            "score": [1, 2.5, True, "7"],
+        },
+        0.5,
     )
-    moments = st.one_of(
-        st.tuples(st.sampled_from(times), shifts, st.integers(-1, 1)).map(sum),
-        st.integers(START - DAY, START + 150 * DAY),
-        st.integers(0, 150).map(lambda n: START + n * DAY),
+    if products:
+        line: dict[str, Sequence[Any]] = {
+            "category": ["vitamins", "pain", "skin"],
+            "price": [5, 10.5, "20", "much"],
+            "quantity": [1, 2, 3],
+        }
+        found["products"] = [
+            {"product_id": random.choice("ab")} | _some(random, line, 0.8)
+            for _ in range(random.randrange(4))
+        ]
+    return found
+
+
+def _made_traits(random: Random) -> dict[str, Any]:
+    at = written_moment(At(START + random.randrange(90 * DAY // HOUR) * HOUR))
+    return _some(
+        random,
+        {
+            "country": ["IN", "DE", None],
+            "age": [20, 30.5, "30", True, 40],
+            "tags": [["a", "b"], ["b"], "ab", []],
+            "signed_up": [at, at, "2025-10-20", "soon", 5],
+        },
+        0.7,
     )
-    return sorted(set(draw(st.lists(moments, min_size=2, max_size=most))))
+
+
+def made_person(random: Random, events: Sequence[Event]) -> Person:
+    """Somebody of whom that, and something more, is known."""
+    scored = (random.choice([0.2, 0.5, 0.9]), START + random.randrange(90) * DAY)
+    return Person(
+        events=events,
+        identifier_types=frozenset(random.sample(["email", "phone"], random.randrange(3))),
+        scores={"churn": scored} if random.random() < 0.7 else {},
+    )
+
+
+def made_moments(random: Random, events: Sequence[Event], tree: Any, most: int = 25) -> list[int]:
+    """Moments at which the answer of a tree may change, and just before and after; sorted."""
+    times = [event.time_ms for event in events] or [START]
+    spans = [0, *durations_in(tree)]
+    found = set()
+    for _ in range(most):
+        at = random.choice(times)
+        shift = random.choice(spans)
+        if random.random() < 0.3:
+            shift += random.choice(spans)
+        if random.random() < 0.2:
+            at = at // DAY * DAY + random.choice([0, DAY])
+        found.add(at + shift + random.choice([-1, 0, 0, 1]))
+        found.add(START + random.randrange(-DAY, 180 * DAY))
+    return sorted(found)
+
+
+def durations_in(tree: Any) -> list[int]:
+    """Every duration that a plain tree mentions, in milliseconds."""
+    found = []
+    for text in texts_in(tree):
+        ms = duration_of(text.removeprefix("in ").removesuffix(" ago"))
+        if ms is not None:
+            found += [ms, -ms] if text.startswith("in ") else [ms]
+    return found
+
+
+def texts_in(tree: Any) -> list[str]:
+    """Every text that a plain tree holds as a value."""
+    if isinstance(tree, dict | list):
+        below = tree.values() if isinstance(tree, dict) else tree
+        return [text for each in below for text in texts_in(each)]
+    return [tree] if isinstance(tree, str) else []

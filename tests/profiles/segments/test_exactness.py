@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from random import Random
+from typing import Any
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from identity.event import Event
@@ -17,14 +19,18 @@ from profiles.segments.parse import parse_computed, parse_segment
 from profiles.segments.tree import ComputedTrait, Segment
 from tests.profiles.segments.brute import Person, World, is_member
 from tests.profiles.segments.strategies import (
+    EVENT_KINDS,
     SHOP,
     computed_trees,
-    histories,
-    identifiers,
-    instants,
-    scores,
+    event_trees,
+    leaf_trees,
+    made_history,
+    made_moments,
+    made_person,
     segment_trees,
 )
+
+WITH_COMPUTED = msgspec.structs.replace(SHOP, computed=["made"])
 
 
 def numbered(
@@ -92,32 +98,60 @@ def check_agreement(
             assert judges.verdict(segment_id, subject, until).member == at_last
 
 
-@given(st.data())
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_verdict_is_what_brute_force_says_until_it_says_otherwise(data: st.DataObject) -> None:
-    tree = data.draw(segment_trees(SHOP))
-    segments = {"s": parse_segment(tree, id="s")}
-    check_world(data, World(segments=segments), "s")
-
-
-def check_world(data: st.DataObject, world: World, segment_id: str) -> None:
-    happened = data.draw(histories)
-    person = Person(
-        events=happened, identifier_types=data.draw(identifiers), scores=data.draw(scores)
-    )
+def check_world(world: World, segment_id: str, trees: Any, seed: int) -> None:
+    """Several people, each looked at at many moments."""
+    random = Random(seed)
     numbers = numbered(world.segments, world.computed)
-    subject = lived(happened, numbers, data.draw(st.randoms(use_true_random=False)), person)
     judges = Judges(world.segments, numbers, world.computed)
-    check_agreement(judges, segment_id, subject, person, data.draw(instants(happened)), world)
+    for _ in range(8):
+        person = made_person(random, made_history(random, trees))
+        subject = lived(person.events, numbers, random, person)
+        moments = made_moments(random, person.events, trees)
+        check_agreement(judges, segment_id, subject, person, moments, world)
 
 
-@given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-def test_segments_of_segments_and_computed_traits_agree_too(data: st.DataObject) -> None:
-    words = msgspec.structs.replace(SHOP, computed=["made"])
-    computed = {"made": parse_computed(data.draw(computed_trees(SHOP, "made")))}
-    segments = {
-        "a": parse_segment(data.draw(segment_trees(words)), id="a"),
-        "b": parse_segment(data.draw(segment_trees(words, ["a"])), id="b"),
-    }
-    check_world(data, World(segments=segments, computed=computed), "b")
+seeds = st.integers(0, 1 << 30)
+many = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+
+
+@pytest.mark.parametrize("kind", EVENT_KINDS)
+@given(data=st.data(), by_day=st.booleans(), seed=seeds)
+@settings(many, max_examples=30)
+def test_every_kind_of_condition_on_events_agrees_with_brute_force(
+    kind: str, data: st.DataObject, by_day: bool, seed: int
+) -> None:
+    tree = data.draw(event_trees(SHOP, by_day=by_day, kinds=[kind]))
+    tree["granularity"] = "day" if by_day else "exact"
+    check_world(World(segments={"s": parse_segment(tree, id="s")}), "s", tree, seed)
+
+
+@given(segment_trees(SHOP), seeds)
+@settings(many, max_examples=150)
+def test_the_verdict_is_what_brute_force_says_until_it_says_otherwise(tree: Any, seed: int) -> None:
+    check_world(World(segments={"s": parse_segment(tree, id="s")}), "s", tree, seed)
+
+
+@given(leaf_trees(WITH_COMPUTED, kinds=["computed"]), computed_trees(SHOP, "made"), seeds)
+@settings(many, max_examples=60)
+def test_conditions_on_computed_traits_agree_with_brute_force(
+    tree: Any, made: Any, seed: int
+) -> None:
+    world = World(
+        segments={"s": parse_segment(tree, id="s")}, computed={"made": parse_computed(made)}
+    )
+    check_world(world, "s", [tree, made], seed)
+
+
+@given(
+    segment_trees(WITH_COMPUTED),
+    segment_trees(WITH_COMPUTED, ["a"]),
+    computed_trees(SHOP, "made"),
+    seeds,
+)
+@settings(many, max_examples=50)
+def test_segments_of_segments_and_computed_traits_agree_too(
+    first: Any, second: Any, made: Any, seed: int
+) -> None:
+    segments = {"a": parse_segment(first, id="a"), "b": parse_segment(second, id="b")}
+    world = World(segments=segments, computed={"made": parse_computed(made)})
+    check_world(world, "b", [first, second, made], seed)
