@@ -6,7 +6,7 @@ implementation passes. Writes outside `Store.transaction` are durable when they 
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 from profiles.segments.catalogue import Edit
-from profiles.segments.membership import Cause, Standing, Transition
+from profiles.segments.membership import NEVER_MS, Cause, Standing, Transition
 
 
 class TimelineRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -380,7 +380,8 @@ class Memberships(Protocol):
     def told(self, after: str, limit: int, segments: Sequence[str] = ()) -> list[Told]:
         """Transitions past a token ("" is before all), of these segments or all; each profile's in order.
 
-        Nothing is told later before a token that was given.
+        Nothing is told later before a token that was given. Where several evaluate, one that takes over
+        may tell a profile's newest ones again: whoever has seen a sequence ignores what is not past it.
         """
 
     def newest(self) -> str:
@@ -421,6 +422,47 @@ class Pending(Protocol):
         """They are evaluated up to there."""
 
 
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """What an evaluation leaves of a profile where several processes evaluate."""
+
+    standing: Standing
+    told: tuple[Transition, ...] = ()
+    """What it told when it last told something: who takes over tells it again."""
+    timer_ms: int = NEVER_MS
+    """The timer that is set, at or before the moment at which the standing is due."""
+
+
+class Evaluations(Protocol):
+    """The writing side of `Memberships` where several processes share a store, each some of the profiles.
+
+    First everything is kept, then the writer makes sure that the profiles are still its own, then it tells.
+    """
+
+    def kept(self, profile_ids: Iterable[Node]) -> dict[Node, Kept]:
+        """What is kept of those profiles of which something is."""
+
+    def keep(self, changes: Sequence[tuple[Kept | None, Kept]], epoch: int) -> None:
+        """Replace what is kept of profiles, given as (before, after), unless a later epoch has.
+
+        With None before, everything that follows from it is written again.
+        """
+
+    def tell(self, log: int, epoch: int, told: Sequence[Transition]) -> None:
+        """Tell transitions under an epoch of a log, whose one writer this is; telling again may tell twice."""
+
+    def timers(
+        self, shard: int, since_ms: int, until_ms: int, limit: int
+    ) -> list[tuple[int, Node]]:
+        """`(timer_ms, profile)` of the timers of a shard (of `TIMER_SHARDS`) in a span, the earliest first."""
+
+    def forget_timers(self, shard: int, until_ms: int) -> None:
+        """Drop timers before then that are no longer those that are kept."""
+
+
+TIMER_SHARDS: Final = 16
+"""Parts of the timers that several processes watch."""
+
+
 class Backfill(msgspec.Struct, frozen=True, array_like=True):
     """How far everybody is evaluated for a revision of what is defined."""
 
@@ -429,6 +471,8 @@ class Backfill(msgspec.Struct, frozen=True, array_like=True):
     """The last leaf that was looked at."""
     profiles: int = 0
     finished: bool = False
+    share: float = 0.0
+    """Of all leaves, about, where their order does not say it."""
 
 
 class Backfills(Protocol):
@@ -492,6 +536,13 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections; closing twice is the same as once."""
+
+
+class SharedStore(Store, Protocol):
+    """A store that several processes write at a time, fenced by leases."""
+
+    @property
+    def evaluations(self) -> Evaluations: ...
 
 
 class EmbeddedStore(Store, Protocol):

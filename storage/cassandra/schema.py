@@ -7,10 +7,11 @@ from storage.cassandra.connection import Connection
 from storage.cassandra.settings import CassandraSettings
 from storage.errors import Misconfigured, SchemaMismatch
 
-SCHEMA_VERSION: Final = 2
-_DROPPED: Final = {
+SCHEMA_VERSION: Final = 3
+_DROPPED: Final[dict[int, tuple[str, ...]]] = {
     # by the version that came after: the history of changes begins anew, and nothing wrote decisions
     2: ("decisions", "changes", "change_days"),
+    3: (),
 }
 FIRST_GENERATION: Final = 1
 CASSANDRA_MIN: Final = (5, 0)

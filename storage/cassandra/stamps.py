@@ -28,6 +28,10 @@ class WriterClock:
 
     def next(self) -> int:
         """A timestamp above all that this clock gave, and above those of every earlier epoch."""
+        return self.under(self.epoch)
+
+    def under(self, epoch: int) -> int:
+        """The same of an epoch that the caller holds."""
         with self._lock:
             self._last = max(self._last + 1, time.time_ns() // 1_000_000)
-            return self.epoch << _SEQUENCE_BITS | self._last
+            return epoch << _SEQUENCE_BITS | self._last

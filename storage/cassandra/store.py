@@ -21,21 +21,30 @@ from storage.cassandra.ledger import (
     CassandraPositions,
 )
 from storage.cassandra.schema import check, may_decide, remember_once
+from storage.cassandra.segments import (
+    CassandraBackfills,
+    CassandraDefinitions,
+    CassandraMemberships,
+)
 from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.stamps import WriterClock
 from storage.errors import KeyMismatch
 from storage.keys import Keys, load_keys
 from storage.metrics import UNMETERED, StoreMeter
 from storage.ports import (
+    Backfills,
     Catalog,
     Changes,
     DeadLetters,
     Decisions,
+    Definitions,
     Devices,
+    Evaluations,
     Evidence,
     Identifiers,
     Leases,
     Lookups,
+    Memberships,
     Parts,
     People,
     Positions,
@@ -44,7 +53,7 @@ from storage.ports import (
 
 
 class CassandraStore:
-    """`storage.ports.Store`. Made after forking; any thread may use it."""
+    """`storage.ports.SharedStore`. Made after forking; any thread may use it."""
 
     waits = True
 
@@ -86,6 +95,11 @@ class CassandraStore:
         self.positions: Positions = CassandraPositions(facts)
         self.catalog: Catalog = CassandraCatalog(facts)
         self.changes: Changes = CassandraChanges(facts, clock)
+        self.definitions: Definitions = CassandraDefinitions(facts)
+        memberships = CassandraMemberships(derived, clock)
+        self.memberships: Memberships = memberships
+        self.evaluations: Evaluations = memberships
+        self.backfills: Backfills = CassandraBackfills(derived)
         self.leases: Leases = CassandraLeases(
             self.connection,
             facts_name,
