@@ -33,6 +33,11 @@ COMMANDS: Final = {
         "Who is who and why; merge, split, undo.",
     ),
     "link": ("service.commands.link", "link", "Records that are probably one person."),
+    "segments": (
+        "service.commands.segments",
+        "segments",
+        "Audiences: define, preview, watch, list members.",
+    ),
     "catalog": ("service.commands.upkeep", "catalog", "The items that can be recommended."),
     "train": ("service.commands.models", "train", "Train, compare and promote a model."),
     "evaluate": (

@@ -11,7 +11,8 @@ import click
 
 from ingest.deciding import Deciding, DecidingByLog, DecidingHere
 from ingest.pipeline import EventSink, Pipeline
-from ingest.segments.here import Segments
+from ingest.segments.asking import Asking
+from ingest.segments.here import Segments, share_of, unfinished
 from ingest.sources import Sources
 from service.config import Config
 from service.metrics import Metrics
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from models.registry import Registry
 
 DAY_MS: Final = 86_400_000
+FILL_LOOK_S: Final = 0.5
+"""So often is looked how far workers are with a backfill."""
 
 
 def wall_clock_ms() -> int:
@@ -192,6 +195,25 @@ class Workspace:
     def segments(self) -> Segments:
         """The evaluate stage, of a workspace whose store is `sqlite`."""
         return Segments(self.embedded_store, self.config.identity, self.now_ms, self.catalogues)
+
+    @cached_property
+    def asking(self) -> Asking:
+        """Who answers about segments."""
+        here = self.segments if self.config.store.kind == "sqlite" else None
+        return Asking(
+            self.store, self.config.identity, self.catalogues, self.now_ms,
+            here.settle if here else lambda: True,
+        )  # fmt: skip
+
+    def fill(self, progress: Callable[[float], None] = lambda share: None) -> int:
+        """Have everybody evaluated for the segments in force; how many profiles were. Where workers do it: wait."""
+        if self.config.store.kind == "sqlite":
+            return self.segments.fill(lambda _, share: progress(share))
+        while (state := unfinished(self.store, self.catalogues.now())) is not None:
+            progress(share_of(state))
+            time.sleep(FILL_LOOK_S)
+        held = self.store.backfills.get()
+        return held.profiles if held else 0
 
     @cached_property
     def reader(self) -> ProfileReader:

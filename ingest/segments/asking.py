@@ -1,5 +1,6 @@
 """What callers ask of segments: sizes, members, what came and went. Right at the moment of the answer."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -9,6 +10,7 @@ from identity.nodes import Node
 from identity.rules import Rules
 from ingest.segments.evaluating import Evaluator
 from ingest.segments.here import share_of
+from ingest.segments.sampling import types_of
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Reason, Standing
 from storage.catalogues import Catalogues
@@ -17,6 +19,8 @@ from storage.ports import Flow, Store
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 MEMBERS_AT_ONCE: Final = 2_000
+REACH_MAX: Final = 50_000
+"""Members whose identifiers are counted for one answer: a tenth of a second."""
 
 _BY_IDENTITY: Final = frozenset({Reason.MERGED, Reason.SPLIT})
 
@@ -63,6 +67,17 @@ class Status(msgspec.Struct, frozen=True):
     devices: int
     day: Flows
     """The last 24 hours."""
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How the members of a segment can be reached."""
+
+    looked_at: int
+    """Members that were looked at: the first REACH_MAX."""
+    identifiers: Mapping[str, int]
+    """How many of them have an identifier of each type."""
+    consent: Mapping[str, int]
+    """How many have granted each purpose."""
 
 
 class Asking:
@@ -124,6 +139,18 @@ class Asking:
         while page := self._store.memberships.members(segment, after, most):
             yield page
             after = page[-1][0]
+
+    def reach(self, segment: str, type_names: Mapping[int, str]) -> Reach:
+        """How members can be reached, by identifier type and by purpose that they consent to."""
+        looked_at, types, consent = 0, Counter[str](), Counter[str]()
+        for page in self.members(segment):
+            for standing in self._store.memberships.get(node for node, _ in page).values():
+                types.update(types_of(standing.reach, type_names))
+                consent.update(p for p, granted in standing.consent.items() if granted)
+            looked_at += len(page)
+            if looked_at >= REACH_MAX:
+                break
+        return Reach(looked_at, types, consent)
 
     def overlap(self, one: str, other: str) -> int:
         """How many are in both."""

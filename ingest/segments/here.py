@@ -20,7 +20,7 @@ from profiles.part import decode, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
 from storage.catalogues import Catalogues
-from storage.ports import Backfill, EmbeddedStore
+from storage.ports import Backfill, EmbeddedStore, Store
 
 AT_ONCE_MAX: Final = 64
 """Profiles that a batch of events has evaluated at once, some 40 ms; with more it is a load, and they wait."""
@@ -133,14 +133,6 @@ class Segments:
             )
         )
 
-    def backfill(self) -> Backfill | None:
-        """How far everybody is evaluated for what is defined now; None while nothing ever was."""
-        revision = self.catalogue().revision
-        held = self._store.backfills.get()
-        if held is None or held.revision < revision:
-            return Backfill(revision) if revision else None
-        return held
-
     def fill(self, progress: Progress = lambda profiles, share: None) -> int:
         """Evaluate everybody for what was defined or changed, from where it was left; how many profiles."""
         profiles = 0
@@ -151,12 +143,11 @@ class Segments:
 
     def fill_step(self) -> Backfill | None:
         """One transaction of it, and how far that got; None: there is nothing left to fill."""
-        state = self.backfill()
-        if state is None or state.finished:
+        if unfinished(self._store, self.catalogue()) is None:
             return None
         with self._store.transaction():
-            state = self.backfill()
-            if state is None or state.finished:
+            state = unfinished(self._store, self.catalogue())
+            if state is None:
                 return None
             leaves = self._store.parts.leaves(state.after, LEAVES_AT_ONCE)
             catalogue = self.catalogue()
@@ -196,6 +187,14 @@ class Segments:
         self._store.parts.write(
             {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
         )
+
+
+def unfinished(store: Store, catalogue: Catalogue) -> Backfill | None:
+    """How far everybody is evaluated for what is defined now; None: nothing is left to do."""
+    held = store.backfills.get()
+    if held is None or held.revision < catalogue.revision:
+        return Backfill(catalogue.revision) if catalogue.revision else None
+    return None if held.finished else held
 
 
 def share_of(state: Backfill) -> float:

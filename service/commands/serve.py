@@ -11,6 +11,7 @@ from ingest.deadletters import Refused
 from ingest.http.keys import WriteKeys
 from ingest.http.serve import CollectorServer
 from ingest.intake import Intake
+from service.keeping import KeepingCurrent
 from service.logs import log_to_stderr
 from service.metrics import running_version
 from service.output import errors
@@ -33,6 +34,7 @@ class Running:
         config = workspace.config
         self._rpc: RpcServer | None = None
         self._readiness: Readiness | None = None
+        self._keeping: KeepingCurrent | None = None
         self._stopping = False
         intake = Intake(self._process)
         collector = Collector(
@@ -93,6 +95,9 @@ class Running:
         settle()
         self.listen()
         self._rpc.start()
+        if config.store.kind == "sqlite":
+            self._keeping = KeepingCurrent(workspace.segments)
+            self._keeping.start()
         self._readiness = Readiness(reads(workspace.store), self._rpc.serving)
         self._readiness.start()
 
@@ -121,6 +126,8 @@ class Running:
         self.fall_silent()
         if self._rpc is not None:
             self._rpc.stop()
+        if self._keeping is not None:
+            self._keeping.stop()
 
     def _process(self, events: list[Event], refused: list[Refused]) -> None:
         if self._rpc is None:

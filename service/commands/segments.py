@@ -1,0 +1,469 @@
+"""`onefold segments`: define audiences, see them fill, look at who is in them."""
+
+import difflib
+import getpass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import yaml
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.text import Text
+
+from identity.nodes import names_device
+from ingest.segments import defining
+from ingest.segments.asking import Asking, Flows, Status
+from ingest.segments.defining import Plan
+from ingest.segments.names import known_names
+from ingest.segments.sampling import Preview, Sampler
+from profiles.segments.catalogue import Edit
+from profiles.segments.tree import Definition, Segment
+from profiles.segments.write import write
+from service.commands.lookups import lookup_options, wanted
+from service.commands.naming import Names
+from service.output import console, errors, json_option, print_json, steps_progress, table, when
+from service.rpc.parsing import type_names
+from service.segment_files import read_segments
+from service.workspace import Workspace, pass_workspace
+
+FOLDER: Final = "segments"
+"""Where definitions are looked for if no path is given."""
+EXAMPLES_SHOWN: Final = 5
+BAR_CELLS: Final = 30
+
+paths_argument = click.argument(
+    "paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[FILE|FOLDER]…"
+)
+
+
+@click.group()
+def segments() -> None:
+    """Audiences: defined once, right at every moment."""
+
+
+@segments.command("check")
+@paths_argument
+@json_option
+@pass_workspace
+def check(workspace: Workspace, paths: Sequence[Path], as_json: bool) -> None:
+    """Say what is wrong with definitions, and what applying them would change."""
+    made = _plan(workspace, paths, prune=False)
+    if as_json:
+        print_json(_plain_plan(made))
+    else:
+        console.print(_plan_text(made))
+
+
+@segments.command("diff")
+@paths_argument
+@click.option("--prune", is_flag=True, help="Show as removed what no file defines.")
+@pass_workspace
+def diff(workspace: Workspace, paths: Sequence[Path], prune: bool) -> None:
+    """Show line by line how definitions differ from what is in force."""
+    made = _plan(workspace, paths, prune=prune)
+    held = defining.in_force(workspace.catalogues.now())
+    for key in sorted({*made.added, *made.changed, *made.removed}):
+        new = {**made.added, **made.changed}.get(key)
+        console.print(_difference(key, held.get(key), new))
+    console.print(_plan_text(made))
+
+
+@segments.command("apply")
+@paths_argument
+@click.option("--prune", is_flag=True, help="Remove what no file defines.")
+@click.option("--author", help="Who defines; by default the name of the user.")
+@click.option("--note", default="", help="Why; kept in the history.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show the plan only.")
+@click.option("--wait/--no-wait", default=True, help="Evaluate everybody before returning.")
+@json_option
+@pass_workspace
+def apply(
+    workspace: Workspace, paths: Sequence[Path], prune: bool, author: str | None, note: str,
+    yes: bool, dry_run: bool, wait: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Put definitions into force: a plan first, then a question, then everybody is evaluated for them."""
+    made = _plan(workspace, paths, prune=prune)
+    if not as_json:
+        console.print(_plan_text(made))
+    _make(workspace, made, author, note, yes=yes, dry_run=dry_run, wait=wait, as_json=as_json)
+
+
+@segments.command("remove")
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--author", help="Who removes; by default the name of the user.")
+@click.option("--note", default="", help="Why; kept in the history.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_workspace
+def remove(
+    workspace: Workspace,
+    ids: Sequence[str],
+    author: str | None,
+    note: str,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Take segments out of force: everybody leaves them."""
+    for key in ids:
+        _definition(workspace, key)
+    made = defining.plan(workspace.catalogues.now(), {}, removed=ids)
+    if not as_json:
+        console.print(_plan_text(made))
+    _make(workspace, made, author, note, yes=yes, dry_run=False, wait=True, as_json=as_json)
+
+
+@segments.command("list")
+@json_option
+@pass_workspace
+def list_segments(workspace: Workspace, as_json: bool) -> None:
+    """What is in force, how large it is, and who came and went in 24 hours."""
+    asking = _asking(workspace)
+    catalogue = asking.catalogue()
+    statuses = asking.statuses(sorted(catalogue.segments))
+    if as_json:
+        print_json(
+            {"segments": statuses, "computed_traits": sorted(catalogue.computed),
+             "revision": catalogue.revision, "filled": asking.filled()}
+        )  # fmt: skip
+        return
+    if not catalogue.segments and not catalogue.computed:
+        console.print("no segments yet: write segments/*.yaml, then `onefold segments apply`")
+        return
+    filled = asking.filled()
+    rows = [
+        (
+            each.id, catalogue.segments[each.id].name, each.people, each.devices,
+            f"+{each.day.entered:,} −{each.day.left:,}",
+            "sensitive" if each.id in catalogue.sensitive else "",
+            "" if filled[each.id] >= 1 else f"filling, {filled[each.id]:.0%}",
+        )
+        for each in statuses
+    ]  # fmt: skip
+    console.print(table(["segment", "name", "people", "devices", "24 h", "", ""], rows))
+    for name in sorted(catalogue.computed):
+        console.print(f"computed trait {name}")
+
+
+@segments.command("show")
+@click.argument("segment")
+@json_option
+@pass_workspace
+def show_segment(workspace: Workspace, segment: str, as_json: bool) -> None:
+    """One segment: its definition, its size, who can be reached, and its last 30 days."""
+    definition = _definition(workspace, segment)
+    if not isinstance(definition, Segment):
+        print_json(write(definition)) if as_json else console.print(_yaml(definition))
+        return
+    asking = _asking(workspace)
+    (status,) = asking.statuses([segment])
+    flows = asking.history(segment, 30)
+    reach = asking.reach(segment, type_names(workspace.config.identity))
+    if as_json:
+        print_json(
+            {"definition": write(definition), "status": status, "history": flows, "reach": reach}
+        )
+        return
+    console.print(_yaml(definition))
+    console.print(f"{status.people:,} people · {status.devices:,} devices that are nobody's")
+    if reach.identifiers:
+        console.print("known by " + _counts(reach.identifiers))
+    console.print("consent " + (_counts(reach.consent) or "none was given"))
+    console.print(_history(flows, status))
+
+
+@segments.command("preview")
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option("--sample", type=click.IntRange(0), help="Identifiers to look at; 0 for everybody.")
+@json_option
+@pass_workspace
+def preview(workspace: Workspace, file: Path, sample: int | None, as_json: bool) -> None:
+    """How large a draft would be, whom it would hold and how they could be reached. Writes nothing."""
+    made = _plan(workspace, [file], prune=False)
+    drafts = [d for d in (*made.added.values(), *made.changed.values()) if isinstance(d, Segment)]
+    known = workspace.catalogues.now()
+    drafts += [known.segments[key] for key in made.unchanged if key in known.segments]
+    if not drafts:
+        raise click.UsageError("a computed trait has no members; `onefold profile show` shows it")
+    _asking(workspace)
+    rules = workspace.config.identity
+    sampler = Sampler(workspace.store, rules, type_names(rules))
+    for draft in drafts:
+        with steps_progress() as bar:
+            task = bar.add_task(f"looking at {draft.id}", total=None)
+            found = sampler.preview(
+                known, draft, workspace.now_ms(), sample=sample,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),  # noqa: B023
+            )  # fmt: skip
+        if as_json:
+            print_json(found)
+        else:
+            console.print(_preview_text(workspace, draft, found))
+
+
+@segments.command("members")
+@click.argument("segment")
+@click.option("--limit", default=100, show_default=True, help="How many; 0 for all.")
+@json_option
+@pass_workspace
+def members(workspace: Workspace, segment: str, limit: int, as_json: bool) -> None:
+    """Who is in a segment now: JSON lines with --json."""
+    _segment(workspace, segment)
+    left = limit or (1 << 62)
+    for page in _asking(workspace).members(segment, most=min(left, 2_000)):
+        shown = page[:left]
+        if as_json:
+            for node, since_ms in shown:
+                click.echo(f'{{"profile_id": "{node.hex()}", "since_ms": {since_ms}}}')
+        else:
+            names = Names(workspace.reader, (node for node, _ in shown))
+            console.print(
+                table(
+                    ["profile", "", "", "since"],
+                    [
+                        (n.hex(), names.bare(n), "device" if names_device(n) else "", when(since))
+                        for n, since in shown
+                    ],
+                )
+            )
+        left -= len(shown)
+        if not left:
+            return
+
+
+@segments.command("history")
+@click.argument("segment")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(1, 400))
+@click.option("--hourly", is_flag=True, help="By hour instead of by day.")
+@json_option
+@pass_workspace
+def history(workspace: Workspace, segment: str, days: int, hourly: bool, as_json: bool) -> None:
+    """How a segment's size came about: who entered and left, and why."""
+    _segment(workspace, segment)
+    asking = _asking(workspace)
+    flows = asking.history(segment, days, hourly=hourly)
+    if as_json:
+        print_json(flows)
+    else:
+        console.print(_history(flows, asking.statuses([segment])[0]))
+
+
+@segments.command("overlap")
+@click.argument("one")
+@click.argument("other")
+@json_option
+@pass_workspace
+def overlap(workspace: Workspace, one: str, other: str, as_json: bool) -> None:
+    """How many are in both of two segments."""
+    for key in (one, other):
+        _segment(workspace, key)
+    asking = _asking(workspace)
+    first, second = asking.statuses([one, other])
+    both = asking.overlap(one, other)
+    if as_json:
+        print_json({"both": both, one: first, other: second})
+        return
+    sizes = [each.people + each.devices for each in (first, second)]
+    console.print(f"{both:,} are in both: {_share(both, sizes[0])} of {one} ({sizes[0]:,}), "
+                  f"{_share(both, sizes[1])} of {other} ({sizes[1]:,})")  # fmt: skip
+
+
+@segments.command("edits")
+@click.argument("segment", required=False)
+@json_option
+@pass_workspace
+def edits(workspace: Workspace, segment: str | None, as_json: bool) -> None:
+    """Who changed what is defined, newest first."""
+    found = [
+        edit
+        for edit in reversed(workspace.store.definitions.since(0))
+        if segment is None or segment in (*(put.id for put in edit.put), *edit.removed)
+    ]
+    if as_json:
+        print_json(found)
+        return
+    console.print(
+        table(["revision", "when", "who", "what", "why"],
+              [(e.revision, when(e.time_ms), e.author, _edit_text(e), e.note) for e in found])
+    )  # fmt: skip
+
+
+@segments.command("of")
+@lookup_options
+@json_option
+@pass_workspace
+def segments_of(workspace: Workspace, /, as_json: bool, **identifiers: Any) -> None:
+    """The segments of one profile at this moment."""
+    (resolved,) = workspace.reader.resolve([wanted(identifiers)], workspace.now_ms())
+    if resolved is None:
+        raise click.ClickException("nobody is known by that")
+    standing = _asking(workspace).standing(resolved.profile_id)
+    if as_json:
+        print_json({"profile_id": resolved.profile_id, "segments": standing.segments})
+        return
+    rows = [(key, when(since_ms)) for key, since_ms in sorted(standing.segments.items())]
+    console.print(table(["segment", "since"], rows) if rows else "in no segment")
+
+
+@segments.command("fill")
+@pass_workspace
+def fill(workspace: Workspace) -> None:
+    """Evaluate everybody for what was defined or changed, from where that was left."""
+    _fill(workspace)
+
+
+def _asking(workspace: Workspace) -> Asking:
+    asking = workspace.asking
+    asking.settle()
+    return asking
+
+
+def _plan(workspace: Workspace, paths: Sequence[Path], *, prune: bool) -> Plan:
+    wanted_paths = list(paths) or [Path(FOLDER)]
+    if not paths and not wanted_paths[0].exists():
+        raise click.UsageError(f"no folder {FOLDER}/ here; name files or folders")
+    held = workspace.catalogues.now()
+    read = read_segments(
+        wanted_paths, known=known_names(workspace.store), segments=held.segments,
+        computed=held.computed,
+    )  # fmt: skip
+    for warning in read.warnings:
+        errors.print(f"[yellow]warning[/] {escape(str(warning))}")
+    if read.errors:
+        raise click.ClickException("\n".join(map(str, read.errors)))
+    return defining.plan(held, {file.id: file.tree for file in read.files}, only=prune)
+
+
+def _make(
+    workspace: Workspace, made: Plan, author: str | None, note: str, *,
+    yes: bool, dry_run: bool, wait: bool, as_json: bool,
+) -> None:  # fmt: skip
+    edit = None
+    if made and not dry_run:
+        if not yes:
+            click.confirm("Put this into force?", abort=True)
+        edit = defining.apply(
+            workspace.store.definitions, made, author=author or getpass.getuser(), note=note,
+            now_ms=workspace.now_ms(),
+        )  # fmt: skip
+        if wait:
+            _fill(workspace, quiet=as_json)
+    if as_json:
+        print_json(_plain_plan(made) | {"applied": edit.revision if edit else None})
+
+
+def _fill(workspace: Workspace, *, quiet: bool = False) -> None:
+    with steps_progress() as bar:
+        task = bar.add_task("evaluating everybody", total=100)
+        profiles = workspace.fill(lambda share: bar.update(task, completed=round(100 * share)))
+    if not quiet:
+        console.print(f"{profiles:,} profiles evaluated")
+
+
+def _definition(workspace: Workspace, key: str) -> Definition:
+    held = defining.in_force(workspace.catalogues.now())
+    if key not in held:
+        near = difflib.get_close_matches(key, held, 1)
+        hint = f"; did you mean {near[0]}?" if near else "; `onefold segments list` shows all"
+        raise click.ClickException(f"no segment {key!r} is in force{hint}")
+    return held[key]
+
+
+def _segment(workspace: Workspace, key: str) -> Segment:
+    found = _definition(workspace, key)
+    if not isinstance(found, Segment):
+        raise click.ClickException(f"{key} is a computed trait: it has no members")
+    return found
+
+
+def _plain_plan(made: Plan) -> dict[str, Any]:
+    return {
+        "added": sorted(made.added), "changed": sorted(made.changed),
+        "removed": list(made.removed), "unchanged": list(made.unchanged),
+    }  # fmt: skip
+
+
+def _plan_text(made: Plan) -> RenderableType:
+    lines: list[RenderableType] = []
+    for mark, style, keys in (
+        ("+", "green", made.added), ("~", "yellow", made.changed), ("-", "red", made.removed)
+    ):  # fmt: skip
+        lines += [Text(f"{mark} {key}", style) for key in sorted(keys)]
+    lines.append(
+        Text(
+            f"{len(made.added)} to add, {len(made.changed)} to change, {len(made.removed)} to remove, "
+            f"{len(made.unchanged)} unchanged"
+        )
+    )
+    return Group(*lines)
+
+
+def _difference(key: str, old: Definition | None, new: Definition | None) -> RenderableType:
+    before = _yaml(old).splitlines() if old else []
+    after = _yaml(new).splitlines() if new else []
+    lines = difflib.unified_diff(before, after, f"{key} (in force)", key, lineterm="")
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    return Group(*(Text(line, styles.get(line[:1], "")) for line in lines))
+
+
+def _yaml(definition: Definition) -> str:
+    text: str = yaml.safe_dump(write(definition), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _preview_text(workspace: Workspace, draft: Segment, found: Preview) -> RenderableType:
+    size = found.size
+    about = "" if size.exact else "about "
+    lines = [
+        Text(f"{draft.name}", "bold"),
+        Text(f"  {about}{size.people:,} people · {about}{size.devices:,} anonymous devices"),
+    ]
+    if not size.exact:
+        lines.append(
+            Text(f"  between {size.low:,} and {size.high:,} in all, with 95 % confidence "
+                 f"({found.looked_at:,} of {found.of:,} identifiers looked at)", "dim")
+        )  # fmt: skip
+    if found.identifiers:
+        lines.append(Text("  known by " + _counts(found.identifiers)))
+    lines.append(Text("  consent: " + (_counts(found.consent) or "none was given")))
+    for key, count in list(found.overlap.items())[:EXAMPLES_SHOWN]:
+        lines.append(Text(f"  overlap with {key}: {about}{count:,}"))
+    names = Names(workspace.reader, found.examples[:EXAMPLES_SHOWN])
+    if found.examples:
+        shown = ", ".join(names.bare(node) for node in found.examples[:EXAMPLES_SHOWN])
+        lines.append(Text(f"  for example {shown}"))
+    return Group(*lines)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts.items(), key=lambda entry: -entry[1])
+    return " · ".join(f"{key} {count:,}" for key, count in ranked)
+
+
+def _history(flows: Sequence[Flows], status: Status) -> RenderableType:
+    size = status.people + status.devices
+    largest = max((abs(each.change) for each in flows), default=0)
+    rows = []
+    for each in reversed(flows):
+        cells = round(BAR_CELLS * abs(each.change) / largest) if largest else 0
+        rows.append(
+            (when(each.from_ms)[:16], size, each.entered, each.left,
+             f"+{each.entered_by_identity} −{each.left_by_identity}",
+             f"+{each.entered_by_definition} −{each.left_by_definition}",
+             ("▇" if each.change >= 0 else "░") * cells)
+        )  # fmt: skip
+        size -= each.change
+    columns = ["from", "size then", "entered", "left", "merges, splits", "definition", ""]
+    return table(columns, reversed(rows)) if rows else Text("nobody entered or left yet", "dim")
+
+
+def _edit_text(edit: Edit) -> str:
+    put = ", ".join(each.id for each in edit.put)
+    gone = ", ".join(edit.removed)
+    return "; ".join(filter(None, (put, f"removed {gone}" if gone else "")))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "none"
