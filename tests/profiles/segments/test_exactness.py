@@ -183,9 +183,9 @@ LONG = Vocabulary(
     properties={"plan": ["a", "b"]},
     numbers=["revenue"],
     traits={},
-    days=900,
+    days=390,
 )
-large = st.one_of(st.integers(1, 500), st.sampled_from([1, 2, 499, 500]))
+large = st.one_of(st.integers(300, 500), st.sampled_from([1, 2, 499, 500]))
 large_checks = st.one_of(
     st.fixed_dictionaries({"at_least": large}),
     st.fixed_dictionaries({"at_most": large}),
@@ -195,11 +195,13 @@ large_checks = st.one_of(
 
 @st.composite
 def large_trees(draw: st.DrawFn, *, by_day: bool) -> dict[str, Any]:
-    tree = draw(event_trees(LONG, by_day=by_day, kinds=["plain", "count", "sum", "first", "last"]))
+    tree = draw(
+        event_trees(LONG, by_day=by_day, kinds=["plain", "first", "last", "sum"] + 6 * ["count"])
+    )
     if "count" in tree:
         tree["count"] = draw(large_checks)
     if "sum" in tree:
-        tree["sum"] = {"of": "revenue", "at_least": draw(large)}
+        tree["sum"] = {"of": "revenue", "at_least": 2 * draw(large)}
     return tree
 
 
@@ -215,12 +217,12 @@ def test_beyond_what_is_kept_one_by_one_an_answer_that_claims_to_be_exact_is(
         # Windows of more than 400 days.
         reject()
     random = Random(seed)
-    days = random.choice([30, 300, 390])
+    days = random.choice([30, 200, 390])
     person = Person(events=many_events(random, random.choice([400, 900]), days))
     numbers = numbered(world.segments)
     subject = lived(person.events, numbers, random, person)
     judges = Judges(world.segments, numbers)
-    for now in made_moments(random, person.events, tree, 8):
+    for now in made_moments(random, person.events, tree, 6):
         member, until, exact = judges.verdict("s", subject, now)
         # All those days are counted: by day nothing is lost, but for what happened later than now.
         assert exact or not by_day or now < max(event.time_ms for event in person.events)
