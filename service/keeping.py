@@ -1,4 +1,4 @@
-"""A thread that keeps segments current while `onefold serve` runs: time passes, loads wait, definitions change."""
+"""A thread that keeps segments current in `onefold serve`: time passes, loads wait, definitions change."""
 
 import logging
 import threading

@@ -206,7 +206,10 @@ class Workspace:
         )  # fmt: skip
 
     def fill(self, progress: Callable[[float], None] = lambda share: None) -> int:
-        """Have everybody evaluated for the segments in force; how many profiles were. Where workers do it: wait."""
+        """Have everybody evaluated for the segments in force; how many profiles were.
+
+        Where workers do it, wait for them.
+        """
         if self.config.store.kind == "sqlite":
             return self.segments.fill(lambda _, share: progress(share))
         while (state := unfinished(self.store, self.catalogues.now())) is not None:

@@ -81,7 +81,7 @@ def diff(workspace: Workspace, paths: Sequence[Path], prune: bool) -> None:
 @json_option
 @pass_workspace
 def apply(
-    workspace: Workspace, paths: Sequence[Path], prune: bool, author: str | None, note: str,
+    workspace: Workspace, /, paths: Sequence[Path], *, prune: bool, author: str | None, note: str,
     yes: bool, dry_run: bool, wait: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Put definitions into force: a plan first, then a question, then everybody is evaluated for them."""

@@ -153,7 +153,7 @@ def matches(draw: st.DrawFn, words: Vocabulary) -> dict[str, Any]:
     return tree
 
 
-EVENT_KINDS = ("plain", "count", "sum", "distinct", "first", "last", "then", "not_within")
+EVENT_KINDS = ("plain", "count", "sum", "distinct", "first", "last", "then", "chain", "not_within")
 
 
 @st.composite
@@ -184,8 +184,8 @@ def event_trees(
     elif kind == "distinct":
         path = draw(st.sampled_from(sorted(words.properties)))
         tree["distinct"] = {"of": path} | _mapped(draw(counts))
-    elif kind == "then":
-        tree |= draw(follows(words, 2))
+    elif kind in ("then", "chain"):
+        tree |= draw(follows(words, 1 if kind == "then" else 2))
         if draw(st.booleans()):
             tree["count"] = draw(counts)
     return tree
@@ -199,10 +199,10 @@ def _mapped(checks: Any) -> dict[str, Any]:
 
 @st.composite
 def follows(draw: st.DrawFn, words: Vocabulary, most: int) -> dict[str, Any]:
-    """`then` or `then_not`."""
+    """`then` or `then_not`, and the same again in it."""
     tree = draw(matches(words))
     tree["within"] = draw(durations(20))
-    if most > 1 and draw(st.integers(0, 3)) == 0:
+    if most > 1:
         tree |= draw(follows(words, most - 1))
     return {draw(st.sampled_from(["then", "then_not"])): tree}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
 from identity.event import Event
@@ -16,11 +16,15 @@ from profiles.part import Body
 from profiles.segments.collect import Collected, Collecting, Collector, add, collectors_of, trim
 from profiles.segments.evaluate import FOREVER, Judges, Subject, subject_of
 from profiles.segments.parse import parse_computed, parse_segment
+from profiles.segments.problems import BadDefinition
 from profiles.segments.tree import ComputedTrait, Segment
 from tests.profiles.segments.brute import Person, World, is_member
 from tests.profiles.segments.strategies import (
+    DAY,
     EVENT_KINDS,
     SHOP,
+    START,
+    Vocabulary,
     computed_trees,
     event_trees,
     leaf_trees,
@@ -52,7 +56,7 @@ def folded(events: Sequence[Event], numbers: Mapping[Collector, int]) -> Body:
         facts = facts_of(event, None)
         bodies.add(body, facts)
         for number, hit in collecting.hits(
-            facts.event, facts.message, facts.time_ms, event.properties
+            facts.event, facts.message, event.time_ms, event.properties
         ).items():
             add(collected.setdefault(number, Collected()), hit)
     bodies.trim(body)
@@ -155,3 +159,75 @@ def test_segments_of_segments_and_computed_traits_agree_too(
     segments = {"a": parse_segment(first, id="a"), "b": parse_segment(second, id="b")}
     world = World(segments=segments, computed={"made": parse_computed(made)})
     check_world(world, "b", [first, second, made], seed)
+
+
+def many_events(random: Random, count: int, days: int) -> list[Event]:
+    """More than are kept one by one, without order ids."""
+    return [
+        Event(
+            type="track",
+            message_id=f"m{n}",
+            received_ms=0,
+            time_ms=START + random.randrange(days * DAY),
+            key_ms=0,
+            source="test",
+            name=random.choice(["Login", "Login", "Order Completed"]),
+            properties={"plan": random.choice(["a", "b", "c"]), "revenue": random.choice([1, 2.5])},
+        )
+        for n in range(count)
+    ]
+
+
+LONG = Vocabulary(
+    events=["Login", "Order Completed", "*"],
+    properties={"plan": ["a", "b"]},
+    numbers=["revenue"],
+    traits={},
+    days=390,
+)
+large = st.one_of(st.integers(300, 500), st.sampled_from([1, 2, 499, 500]))
+large_checks = st.one_of(
+    st.fixed_dictionaries({"at_least": large}),
+    st.fixed_dictionaries({"at_most": large}),
+    st.fixed_dictionaries({"eq": large}),
+)
+
+
+@st.composite
+def large_trees(draw: st.DrawFn, *, by_day: bool) -> dict[str, Any]:
+    tree = draw(
+        event_trees(LONG, by_day=by_day, kinds=["plain", "first", "last", "sum"] + 6 * ["count"])
+    )
+    if "count" in tree:
+        tree["count"] = draw(large_checks)
+    if "sum" in tree:
+        tree["sum"] = {"of": "revenue", "at_least": 2 * draw(large)}
+    return tree
+
+
+@given(data=st.data(), by_day=st.booleans(), seed=seeds)
+@settings(many, max_examples=60)
+def test_beyond_what_is_kept_one_by_one_an_answer_that_claims_to_be_exact_is(
+    data: st.DataObject, by_day: bool, seed: int
+) -> None:
+    tree = {**data.draw(large_trees(by_day=by_day)), "granularity": "day" if by_day else "exact"}
+    try:
+        world = World(segments={"s": parse_segment(tree, id="s")})
+    except BadDefinition:
+        # Windows of more than 400 days.
+        reject()
+    random = Random(seed)
+    days = random.choice([30, 200, 390])
+    person = Person(events=many_events(random, random.choice([400, 900]), days))
+    numbers = numbered(world.segments)
+    subject = lived(person.events, numbers, random, person)
+    judges = Judges(world.segments, numbers)
+    for now in made_moments(random, person.events, tree, 6):
+        member, until, exact = judges.verdict("s", subject, now)
+        # All those days are counted: by day nothing is lost, but for what happened later than now.
+        assert exact or not by_day or now < max(event.time_ms for event in person.events)
+        if not exact:
+            continue
+        assert is_member("s", person, now, world) == member
+        assert until > now
+        assert is_member("s", person, min(until - 1, now + 200 * DAY), world) == member
