@@ -180,12 +180,14 @@ class Evaluator:
         if uses:
             standings = self._store.memberships.get(devices)
             for device, some in uses.items():
+                # An event may lengthen a visit, or make one of two: then all of it may be somebody else's.
+                looks_at = wanted[device] = Look(looks[device].cause)
                 users = {use.person for use in some if use.person}
                 # Who uses a kiosk has none of its visits: they are looked at when it becomes one, or none.
                 known = device in standings and standings[device].kiosk
                 if not (known and self._is_kiosk(users)):
                     for user in users:
-                        wanted[user] = _both(wanted.get(user), looks[device])
+                        wanted[user] = _both(wanted.get(user), looks_at)
         for node, profile_id in people_of(
             self._store, {node for node in wanted if not names_device(node)}
         ).items():

@@ -20,7 +20,10 @@ class Shop(Workspace):
 
     def define(self, text: str, *, fill: bool = True) -> None:
         """Define segments: a mapping of id to tree."""
-        trees: dict[str, Any] = yaml.safe_load(text)
+        self.define_trees(yaml.safe_load(text), fill=fill)
+
+    def define_trees(self, trees: dict[str, Any], *, fill: bool = True) -> None:
+        """Define segments by id; None removes one."""
         removed = tuple(key for key, tree in trees.items() if tree is None)
         put = tuple(Put(key, tree) for key, tree in trees.items() if tree is not None)
         revision = self.segments.catalogue().revision + 1
