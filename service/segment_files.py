@@ -1,7 +1,7 @@
 """Files of segments: YAML with the line of every field, and what is wrong with them by file and line."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ from profiles.segments.parse import TREE_DEPTH_MAX, TREE_SIZE_MAX, parse_definit
 from profiles.segments.problems import BadDefinition, SegmentError
 from profiles.segments.problems import Path as TreePath
 from profiles.segments.references import check_references
-from profiles.segments.tree import Definition, Segment
+from profiles.segments.seen import Known, unseen
+from profiles.segments.tree import ComputedTrait, Definition, Has, Segment
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 FILE_BYTES_MAX: Final = 1_000_000
@@ -27,141 +28,171 @@ _WORDS: Final[Mapping[str, Any]] = {
 """As YAML 1.2 has it: `no` is Norway."""
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """Something to say about a line of a file."""
+class Marks(msgspec.Struct, frozen=True):
+    """Lines of a file by path in its tree, counted from 1."""
 
-    file: Path
-    line: int
-    field: str
-    text: str
+    lines: Mapping[TreePath, int] = {}
 
-    def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: "
-        return f"{where}{self.field}: {self.text}" if self.field else where + self.text
+    def line(self, path: TreePath) -> int:
+        """The line of a path, else of what it is in."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
 
 
 class SegmentFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file that was read."""
 
-    file: Path
+    path: Path
     tree: Any
-    definition: Definition
-    lines: Mapping[TreePath, int] = {}
-    """By path in the tree, counted from 1."""
+    marks: Marks
+    definition: Definition | None
+    """None: something is wrong with it."""
 
     @property
     def id(self) -> str:
-        """Of the segment, or the name of the computed trait."""
-        each = self.definition
-        return each.id if isinstance(each, Segment) else each.name
-
-    def line_of(self, path: TreePath) -> int:
-        """The line of a path, else of what it is in."""
-        return _line(self.lines, path)
-
-    def findings(self, errors: Iterable[SegmentError]) -> list[Finding]:
-        """What is wrong with its definition, by line."""
-        return _findings(self.file, self.lines, errors)
+        """Of the segment; else the name of the computed trait, else of the file."""
+        match self.definition:
+            case Segment(id=segment_id):
+                return segment_id
+            case ComputedTrait(name=name):
+                return name
+        return self.path.stem
 
 
-class BadFiles(ValueError):
-    """Files of segments are not what they should be; `findings` says all that is wrong with them."""
+class Finding(msgspec.Struct, frozen=True):
+    """Something to say about a line of a file."""
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
-        self.findings = tuple(findings)
-        super().__init__("\n".join(map(str, self.findings)))
+    path: Path
+    line: int
+    field: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}: "
+        return f"{where}{self.field}: {self.text}" if self.field else where + self.text
 
 
-def read_segment_files(paths: Iterable[Path]) -> list[SegmentFile]:
-    """What the files, and those in the folders, define. BadFiles says everything that is wrong."""
-    wrong: list[Finding] = []
-    files = []
-    for path in _files(paths, wrong):
-        file = _read(path, wrong)
+class Read(msgspec.Struct, frozen=True, kw_only=True):
+    """What some files define, and all that is wrong with them."""
+
+    files: list[SegmentFile] = []
+    errors: list[Finding] = []
+    warnings: list[Finding] = []
+
+    @property
+    def segments(self) -> dict[str, Segment]:
+        """The segments by id."""
+        found = (each.definition for each in self.files)
+        return {each.id: each for each in found if isinstance(each, Segment)}
+
+    @property
+    def computed(self) -> dict[str, ComputedTrait]:
+        """The computed traits by name."""
+        found = (each.definition for each in self.files)
+        return {each.name: each for each in found if isinstance(each, ComputedTrait)}
+
+
+def read_segments(
+    paths: Iterable[Path],
+    *,
+    known: Known | None = None,
+    segments: Mapping[str, Segment] | None = None,
+    computed: Mapping[str, ComputedTrait] | None = None,
+) -> Read:
+    """What the files, and those in folders, define.
+
+    `known`: names that were ever seen; others are warned of. `segments` and `computed`: what is defined
+    elsewhere already and may be named; what files define anew takes its place.
+    """
+    read = Read()
+    for path in _files(paths, read.errors):
+        file = _read(path, read.errors)
         if file is not None:
-            files.append(file)
-    wrong.extend(_twice(files))
-    if wrong:
-        raise BadFiles(wrong)
-    return files
-
-
-def wrong_references(
-    files: Iterable[SegmentFile], segments: Mapping[str, Segment] | None = None
-) -> list[Finding]:
-    """Unknown segments, cycles and chains among files, and `segments` that are defined elsewhere."""
-    by_id = {file.id: file for file in files if isinstance(file.definition, Segment)}
-    found: list[Finding] = []
-    new = {
-        key: each.definition for key, each in by_id.items() if isinstance(each.definition, Segment)
+            read.files.append(file)
+    _refuse_twice(read)
+    # A file with mistakes is there all the same: whoever names it is told nothing more.
+    broken = {
+        file.id: Segment(id=file.id, name=file.id, who=Has(""))
+        for file in read.files
+        if file.definition is None
     }
-    for key, errors in check_references({**(segments or {}), **new}).items():
+    together = {**(segments or {}), **broken, **read.segments}
+    wrong = check_references(together)
+    by_id = {file.id: file for file in read.files if isinstance(file.definition, Segment)}
+    for key, errors in wrong.items():
         if key in by_id:
-            found.extend(by_id[key].findings(errors))
+            read.errors.extend(_findings(by_id[key], errors))
         else:
-            found.extend(Finding(Path(key), 1, each.where, each.text) for each in errors)
-    return found
+            read.errors.extend(Finding(Path(key), 1, each.where, each.text) for each in errors)
+    if known is not None:
+        names = msgspec.structs.replace(
+            known, traits=known.traits | {*(computed or {}), *read.computed}
+        )
+        for file in read.files:
+            if file.definition is not None:
+                read.warnings.extend(_findings(file, unseen(file.definition, names)))
+    return read
 
 
-def _files(paths: Iterable[Path], wrong: list[Finding]) -> list[Path]:
+def _files(paths: Iterable[Path], errors: list[Finding]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
             inside = sorted(each for each in path.rglob("*") if each.suffix in SUFFIXES)
             found.update(dict.fromkeys(each for each in inside if each.is_file()))
             if not inside:
-                wrong.append(Finding(path, 1, "", "the folder has no .yaml files"))
+                errors.append(Finding(path, 1, "", "the folder has no .yaml files"))
         elif path.exists():
             found[path] = None
         else:
-            wrong.append(Finding(path, 1, "", "there is no such file or folder"))
+            errors.append(Finding(path, 1, "", "there is no such file or folder"))
     return list(found)
 
 
-def _twice(files: Iterable[SegmentFile]) -> Iterator[Finding]:
+def _refuse_twice(read: Read) -> None:
     first: dict[tuple[type, str], Path] = {}
-    for file in files:
-        held = first.setdefault((type(file.definition), file.id), file.file)
-        if held != file.file:
-            key = "id" if isinstance(file.definition, Segment) else "trait"
-            text = f'"{file.id}" is defined in {held} too'
-            yield Finding(file.file, file.line_of((key,)), key, text)
+    for file in read.files:
+        if file.definition is not None:
+            held = first.setdefault((type(file.definition), file.id), file.path)
+            if held != file.path:
+                key = "trait" if isinstance(file.definition, ComputedTrait) else "id"
+                text = f'"{file.id}" is defined in {held} too'
+                read.errors.append(Finding(file.path, file.marks.line((key,)), key, text))
 
 
-def _read(path: Path, wrong: list[Finding]) -> SegmentFile | None:
-    """The file; None if something is wrong with it."""
+def _read(path: Path, errors: list[Finding]) -> SegmentFile | None:
+    """The file; None if it is no YAML at all."""
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
-            wrong.append(Finding(path, 1, "", f"larger than {FILE_BYTES_MAX:,} bytes"))
+            errors.append(Finding(path, 1, "", f"larger than {FILE_BYTES_MAX:,} bytes"))
             return None
-        tree, lines = read_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        wrong.append(Finding(path, 1, "", error.strerror or "cannot be read"))
+        errors.append(Finding(path, 1, "", error.strerror or "cannot be read"))
+        return None
     except UnicodeDecodeError:
-        wrong.append(Finding(path, 1, "", "not UTF-8 text"))
+        errors.append(Finding(path, 1, "", "not UTF-8 text"))
+        return None
+    try:
+        tree, marks = read_yaml(text)
     except BadYaml as error:
-        wrong.append(Finding(path, error.line, error.field, error.text))
-    else:
-        try:
-            definition = parse_definition(tree, id=path.stem)
-            return SegmentFile(file=path, tree=tree, definition=definition, lines=lines)
-        except BadDefinition as error:
-            wrong.extend(_findings(path, lines, error.errors))
-    return None
+        errors.append(Finding(path, error.line, error.field, error.text))
+        return None
+    try:
+        definition = parse_definition(tree, id=path.stem)
+    except BadDefinition as error:
+        file = SegmentFile(path=path, tree=tree, marks=marks, definition=None)
+        errors.extend(_findings(file, error.errors))
+        return file
+    return SegmentFile(path=path, tree=tree, marks=marks, definition=definition)
 
 
-def _findings(
-    file: Path, lines: Mapping[TreePath, int], errors: Iterable[SegmentError]
-) -> list[Finding]:
+def _findings(file: SegmentFile, errors: Iterable[SegmentError]) -> list[Finding]:
     return [
-        Finding(file, _line(lines, error.path), _field(error.path), error.text) for error in errors
+        Finding(file.path, file.marks.line(error.path), _field(error.path), error.text)
+        for error in errors
     ]
-
-
-def _line(lines: Mapping[TreePath, int], path: TreePath) -> int:
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path, 1)
 
 
 def _field(path: TreePath) -> str:
@@ -176,7 +207,7 @@ class BadYaml(ValueError):
         super().__init__(f"line {line}: {text}")
 
 
-def read_yaml(text: str) -> tuple[Any, dict[TreePath, int]]:
+def read_yaml(text: str) -> tuple[Any, Marks]:
     """The tree of a YAML (1.2) or JSON text, and its lines. Dates stay texts. BadYaml says what is wrong."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -188,9 +219,9 @@ def read_yaml(text: str) -> tuple[Any, dict[TreePath, int]]:
     except RecursionError:
         raise BadYaml(1, "its mappings and lists are too deep") from None
     if root is None:
-        return {}, {}
+        return {}, Marks()
     lines: dict[TreePath, int] = {(): root.start_mark.line + 1}
-    return _plain(root, (), lines), lines
+    return _plain(root, (), lines), Marks(lines)
 
 
 def _plain(node: yaml.Node, path: TreePath, lines: dict[TreePath, int]) -> Any:

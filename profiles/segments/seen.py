@@ -1,6 +1,6 @@
 """Names in a definition that nothing ever had: perhaps mistyped, perhaps of events to come."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -28,31 +28,15 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     events: frozenset[str] | None = None
     """As they are written; case does not matter."""
-    traits: frozenset[str] | None = None
+    traits: frozenset[str] = frozenset()
     """Computed ones too."""
     purposes: frozenset[str] | None = None
     identifier_types: frozenset[str] | None = None
     scores: frozenset[str] | None = None
 
 
-def unknown_names(
-    definition: Definition,
-    events: Iterable[str] | None = None,
-    traits: Iterable[str] | None = None,
-    **others: Iterable[str] | None,
-) -> list[SegmentError]:
-    """A warning for every name that was never seen, with what is near.
-
-    `others`: purposes, identifier_types, scores. What is None is not looked at.
-    """
-    given = {"events": events, "traits": traits, **others}
-    known = Known(
-        **{key: None if names is None else frozenset(names) for key, names in given.items()}
-    )
-    return _unknown(definition, known)
-
-
-def _unknown(definition: Definition, known: Known) -> list[SegmentError]:
+def unseen(definition: Definition, known: Known) -> list[SegmentError]:
+    """A warning for every name that was never seen, with what is near."""
     if isinstance(definition, ComputedTrait):
         return list(_event(definition.match, (), known))
     found: list[SegmentError] = []
@@ -69,9 +53,8 @@ def _unknown(definition: Definition, known: Known) -> list[SegmentError]:
                 found.extend(_event(match, path, known))
                 found.extend(_follows(follow, path, known))
             case TraitIs(name):
-                outer = name.partition(".")[0]
-                if outer not in (known.traits or ()):
-                    found.extend(_one(name, "trait", (*path, "trait"), known.traits))
+                if known.traits and not {name, name.partition(".")[0]} & known.traits:
+                    found.append(_warning(name, "trait", (*path, "trait"), known.traits))
             case Consents(name):
                 found.extend(_one(name, "purpose", (*path, "consent"), known.purposes))
             case Has(name):
