@@ -130,13 +130,13 @@ def test_every_kind_of_condition_on_events_agrees_with_brute_force(
 
 
 @given(segment_trees(SHOP), seeds)
-@settings(many, max_examples=150)
+@settings(many, max_examples=100)
 def test_the_verdict_is_what_brute_force_says_until_it_says_otherwise(tree: Any, seed: int) -> None:
     check_world(World(segments={"s": parse_segment(tree, id="s")}), "s", tree, seed)
 
 
 @given(leaf_trees(WITH_COMPUTED, kinds=["computed"]), computed_trees(SHOP, "made"), seeds)
-@settings(many, max_examples=60)
+@settings(many, max_examples=40)
 def test_conditions_on_computed_traits_agree_with_brute_force(
     tree: Any, made: Any, seed: int
 ) -> None:
@@ -152,7 +152,7 @@ def test_conditions_on_computed_traits_agree_with_brute_force(
     computed_trees(SHOP, "made"),
     seeds,
 )
-@settings(many, max_examples=50)
+@settings(many, max_examples=40)
 def test_segments_of_segments_and_computed_traits_agree_too(
     first: Any, second: Any, made: Any, seed: int
 ) -> None:
