@@ -13,7 +13,7 @@ from profiles.segments.problems import BadDefinition, SegmentError
 from profiles.segments.problems import Path as TreePath
 from profiles.segments.references import check_references
 from profiles.segments.seen import Known, unseen
-from profiles.segments.tree import ComputedTrait, Definition, Segment
+from profiles.segments.tree import ComputedTrait, Definition, Has, Segment
 
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 FILE_BYTES_MAX: Final = 1_000_000
@@ -111,7 +111,13 @@ def read_segments(
         if file is not None:
             read.files.append(file)
     _refuse_twice(read)
-    together = {**(segments or {}), **read.segments}
+    # A file with mistakes is there all the same: whoever names it is told nothing more.
+    broken = {
+        file.id: Segment(id=file.id, name=file.id, who=Has(""))
+        for file in read.files
+        if file.definition is None
+    }
+    together = {**(segments or {}), **broken, **read.segments}
     wrong = check_references(together)
     by_id = {file.id: file for file in read.files if isinstance(file.definition, Segment)}
     for key, errors in wrong.items():

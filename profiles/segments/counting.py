@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Final, NamedTuple
 
 from profiles.money import micros
@@ -14,6 +15,7 @@ from profiles.segments.values import passes
 from profiles.segments.windows import Span
 
 _NO: Final = Verdict(False)
+_YES: Final = Verdict(True)
 
 
 class Beyond(NamedTuple):
@@ -62,13 +64,23 @@ class Counting:
         self._nothing = self._passes(0)
         # What leaves can be foretold one by one where every event counts for itself.
         self._single = of is not Of.DISTINCT and follow is None
+        self._enough = self._enough_of(checks) if of is Of.COUNT and self._single else 0
+
+    def _enough_of(self, checks: tuple[Check, ...]) -> int:
+        """The count from which on it holds, where more never matters and the window has no end; else 0."""
+        (check,) = checks if len(checks) == 1 else (None,)
+        if check is None or check.op is not Op.AT_LEAST or not self._span.endless:
+            return 0
+        return max(int(ceil(check.value)), 0)
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""
-        timeline = subject.timeline(self._number)
+        timeline = subject.timelines.get(self._number) or subject.timeline(self._number)
         times = timeline.times
         if not times:
-            return Verdict(self._nothing)
+            return _NO if self._enough else Verdict(self._nothing)
+        if self._enough and not timeline.forgotten and times[-1] <= now_ms:
+            return self._quickly(times, now_ms)
         span = self._span
         low, high = span.bounds(now_ms)
         first, past = bisect_left(times, low), bisect_left(times, high)
@@ -83,13 +95,23 @@ class Counting:
             until = min(until, self._leaving(timeline, first, past, member, value))
         return Verdict(member, until)
 
+    def _quickly(self, times: Sequence[int], now_ms: int) -> Verdict:
+        """At least so many, and all are past: it holds until the newest that are enough go out."""
+        enough, span = self._enough, self._span
+        if len(times) < enough or times[-enough] < span.since_ms:
+            return _NO
+        if span.since_ago is None:
+            return _YES
+        until = span.leaves_at(times[-enough])
+        return Verdict(True, until) if now_ms < until else _NO
+
     def _value(self, hits: Sequence[Hit], first: int, past: int) -> int:
         if first >= past:
             return 0
         if self._of is Of.COUNT:
             return past - first
         if self._of is Of.SUM:
-            return sum(hit.value for hit in hits[first:past] if isinstance(hit.value, int))
+            return sum([hit.value for hit in hits[first:past] if isinstance(hit.value, int)])
         return len(
             {each for hit in hits[first:past] if isinstance(hit.value, tuple) for each in hit.value}
         )
@@ -98,10 +120,9 @@ class Counting:
         """When so many have gone out that the answer is another, if nothing comes in."""
         if not self._single:
             return self._span.leaves_at(timeline.times[first])
-        summed = self._of is Of.SUM
+        amounts = timeline.amounts if self._of is Of.SUM else None
         for place in range(first, past):
-            gone = timeline.hits[place].value if summed else 1
-            value -= gone if isinstance(gone, int) else 0
+            value -= 1 if amounts is None else amounts[place]
             if self._passes(value) is not member:
                 return self._span.leaves_at(timeline.times[place])
         return FOREVER
@@ -159,7 +180,7 @@ class Nth:
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""
-        timeline = subject.timeline(self._number)
+        timeline = subject.timelines.get(self._number) or subject.timeline(self._number)
         times = timeline.times
         if not times:
             return _NO

@@ -164,6 +164,8 @@ def _any(judges: Sequence[Judge]) -> Judge:
 def _not(judge: Judge) -> Judge:
     def opposite(subject: Subject, now_ms: int) -> Verdict:
         member, until, exact = judge(subject, now_ms)
+        if exact and until == FOREVER:
+            return _NO if member else _YES
         return Verdict(not member, until, exact)
 
     return opposite

@@ -49,7 +49,7 @@ def meant_duration(value: Any) -> str:
     if isinstance(value, int) and 0 < value <= 10_000:
         return f"{value}d"
     found = (
-        re.match(r"\s*(\d{1,6})\s*([a-z]?)([a-z]*)", value.lower())
+        re.fullmatch(r"\s*(\d{1,6})\s*([a-z]?)([a-z ]*)", value.lower())
         if isinstance(value, str)
         else None
     )

@@ -54,14 +54,14 @@ def _cycles_and_chains(
     """(which, where, what is wrong), each cycle once and each chain where it becomes too long."""
     longest: dict[str, int] = {}
     for start in sorted(names):
-        trail, ahead = [start], [iter(names[start])]
+        trail, ahead = {start: None}, [iter(names[start])]
         if start in longest:
             continue
         while trail:
-            here = trail[-1]
+            here = next(reversed(trail))
             following = next(ahead[-1], None)
             if following is None:
-                trail.pop()
+                del trail[here]
                 ahead.pop()
                 below = (longest.get(other, 0) for _, other in names[here])
                 longest[here] = 1 + max(below, default=0)
@@ -71,10 +71,11 @@ def _cycles_and_chains(
                 continue
             path, other = following
             if other in trail:
-                cycle = [*trail[trail.index(other) :], other]
+                whole = list(trail)
+                cycle = [*whole[whole.index(other) :], other]
                 yield here, path, f"a segment cannot depend on itself: {' → '.join(cycle[-6:])}"
             elif other not in longest:
-                trail.append(other)
+                trail[other] = None
                 ahead.append(iter(names[other]))
 
 

@@ -17,6 +17,8 @@ class Timeline(msgspec.Struct, frozen=True, gc=False):
     """Those kept one by one, oldest first."""
     times: list[int] = []
     """Their times."""
+    amounts: list[int] = []
+    """What they add to a sum, where one is kept."""
     first_ms: int = NEVER_MS
     """Of the first event of all."""
     forgotten: int = 0
@@ -43,13 +45,17 @@ def timeline_of(collected: Collected | None) -> Timeline:
         return NOTHING
     newest_first = collected.hits
     hits = newest_first[::-1]
-    told = any(hit.order for hit in hits)
+    orders = [hit.order for hit in hits]
+    told = any(orders)
     if told:
         hits = _told_once(hits)
     times = [hit.time_ms for hit in hits]
+    amounts = []
+    if isinstance(hits[0].value, int):
+        amounts = [hit.value for hit in hits if isinstance(hit.value, int)]
     forgotten = collected.total - len(newest_first)
     if not forgotten:
-        return Timeline(hits, times, collected.first_ms)
+        return Timeline(hits, times, amounts, collected.first_ms)
     days = sorted(collected.days.items())
     amount = sum(hit.value for hit in newest_first if isinstance(hit.value, int))
     all_days = forgotten == sum(count for _, (count, _) in days)
@@ -57,6 +63,7 @@ def timeline_of(collected: Collected | None) -> Timeline:
     return Timeline(
         hits=hits,
         times=times,
+        amounts=amounts,
         first_ms=collected.first_ms,
         forgotten=forgotten,
         forgotten_amount=collected.amount - amount,

@@ -24,12 +24,12 @@ class Span:
     @property
     def ever(self) -> bool:
         """Whether everything until now is in it."""
-        return (
-            self.since_ago is None
-            and self._until_ago is None
-            and self.since_ms == -FOREVER
-            and self.until_ms == FOREVER
-        )
+        return self.endless and self.since_ago is None and self.since_ms == -FOREVER
+
+    @property
+    def endless(self) -> bool:
+        """Whether it goes on until now."""
+        return self._until_ago is None and self.until_ms == FOREVER
 
     def bounds(self, now_ms: int) -> tuple[int, int]:
         """(low, high): the times from the one to before the other are in it now."""

@@ -130,13 +130,13 @@ def test_every_kind_of_condition_on_events_agrees_with_brute_force(
 
 
 @given(segment_trees(SHOP), seeds)
-@settings(many, max_examples=150)
+@settings(many, max_examples=100)
 def test_the_verdict_is_what_brute_force_says_until_it_says_otherwise(tree: Any, seed: int) -> None:
     check_world(World(segments={"s": parse_segment(tree, id="s")}), "s", tree, seed)
 
 
 @given(leaf_trees(WITH_COMPUTED, kinds=["computed"]), computed_trees(SHOP, "made"), seeds)
-@settings(many, max_examples=60)
+@settings(many, max_examples=40)
 def test_conditions_on_computed_traits_agree_with_brute_force(
     tree: Any, made: Any, seed: int
 ) -> None:
@@ -152,7 +152,7 @@ def test_conditions_on_computed_traits_agree_with_brute_force(
     computed_trees(SHOP, "made"),
     seeds,
 )
-@settings(many, max_examples=50)
+@settings(many, max_examples=40)
 def test_segments_of_segments_and_computed_traits_agree_too(
     first: Any, second: Any, made: Any, seed: int
 ) -> None:
@@ -171,16 +171,16 @@ def many_events(random: Random, count: int, days: int) -> list[Event]:
             time_ms=START + random.randrange(days * DAY),
             key_ms=0,
             source="test",
-            name=random.choice(["Login", "Login", "Order Completed"]),
-            properties={"plan": random.choice(["a", "b", "c"]), "revenue": random.choice([1, 2.5])},
+            name=random.choice(["Login"] * 9 + ["Order Completed"]),
+            properties={"revenue": random.choice([1, 2.5])},
         )
         for n in range(count)
     ]
 
 
 LONG = Vocabulary(
-    events=["Login", "Order Completed", "*"],
-    properties={"plan": ["a", "b"]},
+    events=["Login", "*"],
+    properties={},
     numbers=["revenue"],
     traits={},
     days=390,
@@ -205,10 +205,11 @@ def large_trees(draw: st.DrawFn, *, by_day: bool) -> dict[str, Any]:
     return tree
 
 
-@given(data=st.data(), by_day=st.booleans(), seed=seeds)
-@settings(many, max_examples=60)
+@pytest.mark.parametrize("by_day", [False, True])
+@given(data=st.data(), seed=seeds)
+@settings(many, max_examples=40)
 def test_beyond_what_is_kept_one_by_one_an_answer_that_claims_to_be_exact_is(
-    data: st.DataObject, by_day: bool, seed: int
+    by_day: bool, data: st.DataObject, seed: int
 ) -> None:
     tree = {**data.draw(large_trees(by_day=by_day)), "granularity": "day" if by_day else "exact"}
     try:
@@ -218,7 +219,7 @@ def test_beyond_what_is_kept_one_by_one_an_answer_that_claims_to_be_exact_is(
         reject()
     random = Random(seed)
     days = random.choice([30, 200, 390])
-    person = Person(events=many_events(random, random.choice([400, 900]), days))
+    person = Person(events=many_events(random, random.choice([400, 900, 900]), days))
     numbers = numbered(world.segments)
     subject = lived(person.events, numbers, random, person)
     judges = Judges(world.segments, numbers)
