@@ -14,6 +14,7 @@ from storage.cassandra.identity import (
     CassandraPeople,
     NodeBlob,
     cluster_of,
+    clusters_in,
     refusals_in,
 )
 from storage.chunks import by_limit
@@ -66,7 +67,7 @@ class CassandraLookups:
             list({(link.a, link.b): link for links in asked for link in links}.values()),
             list(must_links),
             list(matches),
-            {node: cluster_of(state) for node, state in state_of.items() if state.members},
+            clusters_in(state_of.items()),
             refusals_in(state_of.values()),
         )
         return around, list(decisions)
