@@ -6,7 +6,7 @@ from identity.decisions import Decision
 from identity.incremental import Around
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
-from storage.chunks import by_limit
+from storage.around import around_of
 from storage.ports import Decisions, Devices, Evidence, Held, Named, People
 from storage.sqlite.database import Database
 from storage.sqlite.identity import cluster_from
@@ -30,20 +30,7 @@ class SqliteLookups:
         self._decisions = decisions
 
     def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
-        nodes = sorted(limits)
-        links = {
-            (link.a, link.b): link
-            for most, some in sorted(by_limit(limits).items())
-            for link in self._evidence.links_of(some, most)
-        }
-        around = Around(
-            list(links.values()),
-            self._evidence.must_links_of(nodes),
-            self._evidence.matches_of(nodes),
-            self._people.clusters_of(nodes),
-            self._people.refusals_of(nodes),
-        )
-        return around, self._decisions.of(nodes)
+        return around_of(self._evidence, self._people, self._decisions, limits)
 
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         wanted = list(nodes)
