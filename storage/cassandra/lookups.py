@@ -7,8 +7,8 @@ from identity.incremental import Around
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from storage.cassandra.deciding import CassandraDecisions
+from storage.cassandra.devices import CassandraDevices
 from storage.cassandra.identity import (
-    CassandraDevices,
     CassandraEvidence,
     CassandraIdentifiers,
     CassandraPeople,

@@ -6,9 +6,9 @@ from pathlib import Path
 from storage.cassandra.activity import CassandraParts, CassandraTimeline
 from storage.cassandra.connection import Connection
 from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
+from storage.cassandra.devices import CassandraDevices
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.identity import (
-    CassandraDevices,
     CassandraEvidence,
     CassandraIdentifiers,
     CassandraPeople,
