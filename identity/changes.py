@@ -47,7 +47,10 @@ class PersonChange(msgspec.Struct, frozen=True, kw_only=True):
     """Profiles that ended or changed, and what their members belong to now."""
 
     id: str
-    """Made of the time and of what is before and after, so that deciding again gives it again."""
+    """Made of the time, of all that brought it about, and of what is before and after.
+
+    So deciding again gives it again, and what happens a second time is another change.
+    """
     time_ms: int
     """When the evidence that decided it was received."""
     kind: Kind
@@ -105,12 +108,12 @@ class _Because:
                 self._naming[node].append(cause)
 
     def of(self, nodes: Iterable[Node]) -> tuple[str, ...]:
-        """The earliest causes that name any of `nodes`."""
+        """The causes that name any of `nodes`, earliest first."""
         found = {(each.time_ms, each.id) for node in nodes for each in self._naming.get(node, ())}
-        return tuple(cause for _, cause in sorted(found)[:BECAUSE_MAX])
+        return tuple(cause for _, cause in sorted(found))
 
     def between(self, a: Node, b: Node) -> tuple[str, ...]:
-        """The earliest causes that name both, else those that name either."""
+        """The causes that name both, else those that name either, earliest first."""
         both = [each for each in self._naming.get(a, ()) if b in each.nodes]
         return _Because(both).of((a,)) or self.of((a, b))
 
@@ -131,7 +134,7 @@ def _conflicts(
         found.append(
             PersonChange(
                 id=digest.hexdigest(), time_ms=time_ms, kind=Kind.CONFLICT, before=ordered,
-                after=ordered, because=because.between(refusal.a, refusal.b), refusal=refusal,
+                after=ordered, because=because.between(refusal.a, refusal.b)[:BECAUSE_MAX], refusal=refusal,
             )
         )  # fmt: skip
     return sorted(found, key=lambda each: each.id)
@@ -158,15 +161,18 @@ def _change(
     because: _Because,
 ) -> PersonChange:
     was, now = _whole(nodes, before), _whole(nodes, after)
-    # Who is merged, split and merged again changes twice in the same way.
+    causes = because.of(nodes)
+    # Who is merged, split and merged again changes twice in the same way, and maybe at the same time: an
+    # import knows only the day.
     digest = hashlib.blake2b(b"%d" % time_ms, digest_size=16)
     for side in (was, now):
         digest.update(b"|")
         for cluster in side:
             digest.update(cluster.profile_id + b"".join(sorted(cluster.members)) + b",")
+    digest.update(b"|" + "\0".join(causes).encode())
     return PersonChange(
         id=digest.hexdigest(), time_ms=time_ms, kind=_kind(was, now), before=was, after=now,
-        because=because.of(nodes),
+        because=causes[:BECAUSE_MAX],
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What new evidence changes: people just unite, or their component is resolved again (DESIGN §3.2)."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Protocol
 
@@ -25,20 +25,30 @@ from identity.resolve import (
 from identity.rules import Rules
 
 
+class Around(msgspec.Struct, frozen=True):
+    """All that names any of some nodes."""
+
+    links: Sequence[Link]
+    """Refused ones too."""
+    must_links: Sequence[MustLink]
+    matches: Sequence[Match]
+    clusters: Mapping[Node, Cluster]
+    """The cluster of each node that is in one."""
+    refusals: Sequence[Refusal]
+    """Refused links, hubs and blocked values."""
+
+
 class Known(Protocol):
     """What is stored: evidence, which holds the new links already, and people as they were before.
 
     What an operator retracted is not in it. A batch asks for many nodes at once.
     """
 
+    def around(self, limits: Mapping[Node, int]) -> Around:
+        """All that names any of the nodes, operators' must-links too; so many links of each at least."""
+
     def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
         """Links that name any of `nodes`, refused ones too; `limit_each` of each node at least."""
-
-    def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
-        """Must-links that name any of `nodes`, those of operators' decisions too."""
-
-    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
-        """Matches that name any of `nodes`."""
 
     def keep_apart_of(self, nodes: Collection[Node]) -> list[KeepApart]:
         """The decisions that keep any of `nodes` apart from others."""
@@ -117,9 +127,9 @@ class _Reader:
         self.rules = rules
         self.blocked = frozenset(known.blocked())
 
-    def pairs_of(self, nodes: Collection[Node]) -> tuple[list[Link], list[Match]]:
-        """All links, or of a hub enough to tell that it is one, and all matches of nodes."""
-        return self.links_of(nodes), self.known.matches_of(sorted(nodes))
+    def around(self, nodes: Collection[Node]) -> Around:
+        """All that names any of `nodes`; of a hub's links enough to tell that it is one."""
+        return self.known.around({n: fanout_max_of(n, self.rules) + 1 for n in sorted(nodes)})
 
     def links_of(self, nodes: Collection[Node]) -> list[Link]:
         """All links of nodes, or of a hub enough to tell that it is one."""
@@ -231,8 +241,8 @@ def _named(plain: Sequence[_Side], reader: _Reader) -> list[Cluster]:
     }
     first: dict[Node, int] = {}
     if tied:
-        links, matches = reader.pairs_of(tied)
-        first = first_links([*links, *matches], reader.known.must_links_of(sorted(tied)), ())
+        told = reader.around(tied)
+        first = first_links([*told.links, *told.matches], told.must_links, ())
     return [
         Cluster(profile_id_of(side.nodes, first, reader.rules), frozenset(side.nodes))
         for side in plain
@@ -303,49 +313,53 @@ class _Component:
         return self._held_hubs.keys() - must_linked - self._before.keys()
 
     def _neighbours(self, frontier: set[Node]) -> set[Node]:
+        around = self._reader.around(frontier)
         blocked = frontier.intersection(self._reader.blocked)
-        found = self._around_blocked(blocked) if blocked else set()
+        found = self._around_blocked(blocked, around) if blocked else set()
         people = frontier - blocked
-        for must in self._known.must_links_of(sorted(people)) if people else ():
+
+        def names_people(each: Link | MustLink | Match) -> bool:
+            return each.a in people or each.b in people
+
+        for must in filter(names_people, around.must_links):
             self._must_links[must.a, must.b, must.first_event] = must
             found |= {must.a, must.b}
-        links, matches = self._reader.pairs_of(people) if people else ([], [])
+        links = list(filter(names_people, around.links))
+        matches = list(filter(names_people, around.matches))
         self._links |= {(link.a, link.b): link for link in links}
         self._matches |= {(match.a, match.b): match for match in matches}
+        found |= self._find_hubs(people, links, around.refusals)
         pairs: list[Link | Match] = [*links, *matches]
-        found |= self._find_hubs(people, links)
         for link in pairs:
             if link.a not in self.hubs and link.b not in self.hubs:
                 found |= {link.a, link.b}
         # Everybody whose cluster may end, whether a link still leads there or not.
-        unread = sorted(node for node in frontier if node not in self._before)
-        for cluster in set(self._known.clusters_of(unread).values()) if unread else ():
+        for cluster in set(around.clusters.values()):
             self._before |= dict.fromkeys(cluster.members, cluster)
             found |= cluster.members
         return {node for node in found if not names_device(node)}
 
-    def _around_blocked(self, blocked: set[Node]) -> set[Node]:
+    def _around_blocked(self, blocked: set[Node], around: Around) -> set[Node]:
         """What blocked values had held together or refused; and note those that anything names."""
-        nodes = sorted(blocked)
-        links, matches = self._reader.pairs_of(blocked)
-        named: list[Link | MustLink | Match] = [*links, *matches]
-        for link in [*named, *self._known.must_links_of(nodes)]:
+        named: list[Link | MustLink | Match] = [*around.links, *around.matches]
+        for link in [*named, *around.must_links]:
             self._named_blocked |= blocked.intersection((link.a, link.b))
-        return {end for each in self._known.refusals_of(nodes) for end in (each.a, each.b)}
+        return {end for each in _naming(blocked, around.refusals) for end in (each.a, each.b)}
 
-    def _find_hubs(self, frontier: set[Node], links: Sequence[Link]) -> set[Node]:
+    def _find_hubs(
+        self, frontier: set[Node], links: Sequence[Link], refusals: Iterable[Refusal]
+    ) -> set[Node]:
         """Note the hubs of `frontier`; the nodes that a new hub had held together or refused."""
         hubs = self._reader.hubs_among(frontier, links)
         if not hubs:
             return set()
         self.hubs |= hubs
-        refusals = self._known.refusals_of(sorted(hubs))
-        held = {refusal.a: refusal for refusal in refusals if refusal.rule == HUB}
+        naming = _naming(hubs, refusals)
+        held = {refusal.a: refusal for refusal in naming if refusal.rule == HUB}
         self._held_hubs |= {hub: held[hub] for hub in hubs & held.keys()}
         new = hubs - held.keys()
-        return {
-            node
-            for refusal in refusals
-            for node in (refusal.a, refusal.b)
-            if {refusal.a, refusal.b} & new
-        }
+        return {end for each in _naming(new, naming) for end in (each.a, each.b)}
+
+
+def _naming(nodes: Collection[Node], refusals: Iterable[Refusal]) -> list[Refusal]:
+    return [each for each in refusals if each.a in nodes or each.b in nodes]

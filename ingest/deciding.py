@@ -24,6 +24,8 @@ NODES_MAX: Final = 1_000
 """Identifiers that one decision names."""
 WAIT_S: Final = 20.0
 """How long a decision may take: a stand-by takes over within it."""
+JOINING: Final = (Kind.MERGED, Kind.CREATED, Kind.REGROUPED)
+"""Changes that may have joined people, so that they can be undone."""
 _LOOK_S: Final = 0.02
 _LOOK_S_MAX: Final = 0.25
 
@@ -55,9 +57,9 @@ class Draft(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What a decision would do. Nothing of it is written."""
+    """What decisions would do. Nothing of it is written."""
 
-    decision: Decision
+    decisions: Sequence[Decision]
     changes: Sequence[PersonChange]
     """Of people; without conflicts."""
     refused: Sequence[Refusal]
@@ -78,6 +80,9 @@ class Deciding(Protocol):
         DecisionPending if that takes too long.
         """
 
+    def make_all(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """`make` of each, together."""
+
 
 class DecidingHere:
     """`Deciding` in the process that owns the store: one transaction."""
@@ -93,8 +98,13 @@ class DecidingHere:
 
     def make(self, decision: Decision) -> Decision:
         """Made when this returns."""
-        self.say(Statements(decisions=[decision]))
-        return self._store.decisions.get([decision.id])[decision.id]
+        return self.make_all([decision])[0]
+
+    def make_all(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Made when this returns."""
+        self.say(Statements(decisions=decisions))
+        made = self._store.decisions.get([each.id for each in decisions])
+        return [made[each.id] for each in decisions]
 
 
 class DecidingByLog:
@@ -118,13 +128,23 @@ class DecidingByLog:
 
     def make(self, decision: Decision) -> Decision:
         """Made when this returns."""
-        self.say(Statements(decisions=[decision]))
-        deadline = time.monotonic() + self._wait_s
-        pause_s = _LOOK_S
+        return self.make_all([decision])[0]
+
+    def make_all(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Made when this returns."""
+        self.say(Statements(decisions=decisions))
+        waiting = {each.id: each for each in decisions}
+        made: dict[str, Decision] = {}
+        deadline, pause_s = time.monotonic() + self._wait_s, _LOOK_S
         while True:
-            made = self._store.decisions.get([decision.id]).get(decision.id)
-            if made is not None and _is_applied(made, taken_back=not decision.standing):
-                return made
+            for each in self._store.decisions.get(list(waiting)).values():
+                if _is_applied(each, taken_back=not waiting[each.id].standing):
+                    made[each.id] = each
+                    del waiting[each.id]
+                    # Whoever decides is at work: the others have as long again.
+                    deadline, pause_s = time.monotonic() + self._wait_s, _LOOK_S
+            if not waiting:
+                return [made[each.id] for each in decisions]
             if time.monotonic() > deadline:
                 raise DecisionPending(
                     "the decision is recorded, but no identity worker has applied it yet; see "
@@ -186,7 +206,7 @@ def undo(store: Store, draft: Draft, change_id: str) -> Decision:
     change = store.changes.get([change_id]).get(change_id)
     if change is None:
         raise NoSuchDecision(f"no change {change_id}")
-    if change.kind not in (Kind.MERGED, Kind.CREATED, Kind.REGROUPED) or len(change.before) < 2:
+    if change.kind not in JOINING or len(change.before) < 2:
         made_by = [each for each in store.decisions.get(change.because).values() if each.standing]
         advice = f"; retract decision {made_by[0].id}" if made_by else "; it joined nobody"
         raise DecisionRefused(f"a change of kind {change.kind.value} cannot be undone{advice}")
@@ -210,13 +230,19 @@ def retract(store: Store, draft: Draft, decision_id: str) -> Decision:
 
 def preview(store: Store, rules: Rules, decision: Decision) -> Preview:
     """What a decision, made or taken back, would change now. Nothing is written."""
-    known = StoredEvidence(store, [decision])
-    change = decide([], [], known, rules, touched=decision.nodes)
+    return preview_all(store, rules, [decision])
+
+
+def preview_all(store: Store, rules: Rules, decisions: Sequence[Decision]) -> Preview:
+    """What decisions, made or taken back together, would change now. Nothing is written."""
+    known = StoredEvidence(store, decisions)
+    causes = [Cause(each.id, decided_ms(each), each.nodes) for each in decisions]
+    touched = {node for cause in causes for node in cause.nodes}
+    change = decide([], [], known, rules, touched=touched)
     before = set(known.refusals_of(change.resolved))
-    at_ms = decided_ms(decision)
-    changes = changes_of(change, at_ms, [Cause(decision.id, at_ms, decision.nodes)], before)
+    changes = changes_of(change, max(cause.time_ms for cause in causes), causes, before)
     return Preview(
-        decision,
+        decisions,
         [each for each in changes if each.kind is not Kind.CONFLICT],
         sorted(set(change.refusals) - before, key=_newest_first),
         sorted(before - set(change.refusals), key=_newest_first),

@@ -8,7 +8,7 @@ import msgspec
 from identity.changes import Cause, PersonChange, changes_of
 from identity.decisions import Decision
 from identity.evidence import KeepApart, Link, Match, MustLink
-from identity.incremental import Change, decide
+from identity.incremental import Around, Change, decide
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 from identity.rules import Rules
@@ -16,30 +16,30 @@ from storage.ports import Store
 
 
 class StoredEvidence:
-    """`identity.incremental.Known` over a store, for one decision: operators' decisions are read once."""
+    """`identity.incremental.Known` over a store, for one decision: decisions and refusals are read once."""
 
     def __init__(self, store: Store, proposed: Sequence[Decision] = ()) -> None:
         """`proposed` decisions are taken for made, though they are not stored."""
         self._store = store
         self._proposed = {decision.id: decision for decision in proposed}
         self._decisions: dict[Node, list[Decision]] = {}
+        self._refusals: dict[Node, list[Refusal]] = {}
+
+    def around(self, limits: Mapping[Node, int]) -> Around:
+        """What the store has, with the must-links of operators; refusals are kept for later."""
+        around, decisions = self._store.lookups.around(limits)
+        self._keep(limits, decisions)
+        self._refusals |= {node: [] for node in limits}
+        for refusal in around.refusals:
+            for node in {refusal.a, refusal.b}.intersection(limits):
+                self._refusals[node].append(refusal)
+        told = [must for decision in self._about(limits) for must in decision.must_links()]
+        mine = [must for must in told if must.a in limits or must.b in limits]
+        return msgspec.structs.replace(around, must_links=[*around.must_links, *mine])
 
     def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
         """Links, as the store has them."""
         return self._store.evidence.links_of(nodes, limit_each)
-
-    def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
-        """Must-links, of events and of operators."""
-        wanted = set(nodes)
-        told = [must for decision in self._about(nodes) for must in decision.must_links()]
-        return [
-            *self._store.evidence.must_links_of(nodes),
-            *(must for must in told if must.a in wanted or must.b in wanted),
-        ]
-
-    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
-        """Matches, as the store has them."""
-        return self._store.evidence.matches_of(nodes)
 
     def keep_apart_of(self, nodes: Collection[Node]) -> list[KeepApart]:
         """Splits that stand."""
@@ -56,19 +56,26 @@ class StoredEvidence:
         return self._store.people.clusters_of(nodes)
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
-        """Refusals, as they are stored."""
-        return self._store.people.refusals_of(nodes)
+        """Refusals, as they were stored when they were first read."""
+        wanted = set(nodes)
+        unread = sorted(wanted.difference(self._refusals))
+        found = {each for node in wanted.difference(unread) for each in self._refusals[node]}
+        return [*found.union(self._store.people.refusals_of(unread) if unread else ())]
 
     def _about(self, nodes: Collection[Node]) -> list[Decision]:
         unread = sorted(node for node in nodes if node not in self._decisions)
-        self._decisions |= {node: [] for node in unread}
-        stored = self._store.decisions.of(unread) if unread else []
-        about = {decision.id: decision for decision in stored} | self._proposed
-        for decision in about.values():
-            for node in decision.nodes.intersection(unread):
-                self._decisions[node].append(decision)
+        if unread:
+            self._keep(unread, self._store.decisions.of(unread))
         found = {each.id: each for node in nodes for each in self._decisions[node]}
         return [decision for _, decision in sorted(found.items())]
+
+    def _keep(self, nodes: Iterable[Node], stored: Iterable[Decision]) -> None:
+        """Remember the decisions about nodes."""
+        unread = {node for node in nodes if node not in self._decisions}
+        self._decisions |= {node: [] for node in unread}
+        for decision in ({each.id: each for each in stored} | self._proposed).values():
+            for node in decision.nodes.intersection(unread):
+                self._decisions[node].append(decision)
 
 
 class Statements(msgspec.Struct, array_like=True, frozen=True):

@@ -1,6 +1,7 @@
-"""A stream in lists."""
+"""Many values in lists of some."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeVar
 
@@ -12,3 +13,11 @@ def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
     left = iter(values)
     while some := list(islice(left, size)):
         yield some
+
+
+def by_limit(limits: Mapping[T, int]) -> dict[int, list[T]]:
+    """Those that share a limit, together."""
+    found: defaultdict[int, list[T]] = defaultdict(list)
+    for value, most in limits.items():
+        found[most].append(value)
+    return found

@@ -1,12 +1,14 @@
 """Read why identifiers are one person, or are not (DESIGN §3.4): bounded, however large a hub is near."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from identity.conflicts import of_two
 from identity.decisions import Decision
+from identity.evidence import Link, MustLink
 from identity.explain import (
     DEVICE,
     UNCONNECTED,
@@ -21,8 +23,9 @@ from identity.explain import (
     reasons,
     refused_in,
 )
+from identity.incremental import Around
 from identity.nodes import Node
-from identity.resolve import HUB, KEPT_APART, Refusal
+from identity.resolve import HUB, KEPT_APART, Cluster, Refusal, fanout_max_of
 from identity.rules import Rules
 from profiles.part import decode
 from storage.gathering import Answer, Resolved
@@ -80,9 +83,11 @@ class Pair(msgspec.Struct, frozen=True):
 
 def explain_person(store: Store, members: Sequence[Node]) -> Person:
     """The evidence among the members of a person, and the refusals that name any of them."""
-    refusals = store.people.refusals_of(members)
-    # Nothing is said among one identifier, which may be a hub of many links.
-    told = read_told(store, members, store.decisions.of(members)) if len(members) > 1 else []
+    told: list[Told] = []
+    if len(members) > 1:
+        told, refusals = _read_person(store, members)
+    else:  # Nothing is said among one identifier, which may be a hub of many links.
+        refusals = store.people.refusals_of(members)
     newest = sorted(refusals, key=lambda each: (-each.since_ms, each.a, each.b))[:REFUSALS_MAX]
     return Person(tuple(members), reasons(frozenset(members), told, refusals), newest)
 
@@ -93,14 +98,12 @@ def explain_pair(store: Store, rules: Rules, one: Resolved, other: Resolved) -> 
     nobodys = [each for each in (one, other) if each.answered_by is Answer.DEVICE]
     if nobodys:
         same = one.profile_id == other.profile_id
-        used = [_used_by(store, device) for device in dict.fromkeys(map(_end, nobodys))]
+        used = _used_by(store, list(dict.fromkeys(map(_end, nobodys))))
         return Pair(a, b, Verdict.ONE_PERSON if same else Verdict.UNKNOWN, [], [] if same else used)
     if one.profile_id == other.profile_id:
-        decisions = store.decisions.of(one.members)
-        told = read_told(store, one.members, decisions)
-        found = chain(a, b, told, store.people.refusals_of(one.members))
+        found = chain(a, b, *_read_person(store, one.members))
         return Pair(a, b, Verdict.ONE_PERSON, found or [], [])
-    search = _Search(store, one.members, other.members)
+    search = _Search(store, rules, one.members, other.members)
     broken = search.run(a, b)
     found_obstacles = _in_the_way(store, rules, search, (a, b), broken or [])
     rules_told = {each.rule for each in found_obstacles}
@@ -123,13 +126,27 @@ def _end(resolved: Resolved) -> Node:
     return resolved.profile_id if by_device else resolved.matched
 
 
+def _read_person(store: Store, members: Sequence[Node]) -> tuple[list[Told], Sequence[Refusal]]:
+    """All evidence and all refusals that name any member of a person."""
+    around, decisions = store.lookups.around(dict.fromkeys(members, LINKS_EACH_MAX))
+    return _told(around, decisions), around.refusals
+
+
+def _told(around: Around, decisions: Iterable[Decision]) -> list[Told]:
+    return [*around.links, *around.must_links, *_must_links(decisions), *around.matches]
+
+
+def _must_links(decisions: Iterable[Decision]) -> list[MustLink]:
+    return [must for decision in decisions for must in decision.must_links()]
+
+
 def read_told(store: Store, nodes: Sequence[Node], decisions: Iterable[Decision]) -> list[Told]:
     """All evidence that names any of `nodes`; `decisions` are those that do."""
     evidence = store.evidence
     return [
         *evidence.links_of(nodes, LINKS_EACH_MAX),
         *evidence.must_links_of(nodes),
-        *(must for decision in decisions for must in decision.must_links()),
+        *_must_links(decisions),
         *evidence.matches_of(nodes),
     ]
 
@@ -142,9 +159,14 @@ class _Search:
     more has as few as there can be.
     """
 
-    def __init__(self, store: Store, one: Sequence[Node], other: Sequence[Node]) -> None:
+    def __init__(
+        self, store: Store, rules: Rules, one: Sequence[Node], other: Sequence[Node]
+    ) -> None:
         self._store = store
+        self._rules = rules
         self._sides = (set(one), set(other))
+        self._met: list[Told] = []
+        """Evidence that names anybody who was reached, read on from or not: one round trip brings it along."""
         self._told: dict[tuple[Node, Node, str], Told] = {}
         self._refusals: set[Refusal] = set()
         self._closed: set[Node] = set()
@@ -152,7 +174,7 @@ class _Search:
         self._cut = False
         self.decisions: dict[str, Decision] = {}
         """Those that name anybody who was reached."""
-        self._frontier = self._meet({*one, *other})
+        self._frontier, _ = self._meet({*one, *other})
         self._open = sum(not self._closed.issuperset(side) for side in self._sides)
         """From how many of the two ends is read on."""
 
@@ -190,19 +212,32 @@ class _Search:
         some = sorted(self._frontier)
         self._cut |= len(some) > READ_MAX
         some = some[:READ_MAX]
-        self._note(read_told(self._store, some, self.decisions.values()))
+        self._note(self._told_of(some))
         reached = [self._beside(side, some) for side in self._sides]
         known = self._sides[0] | self._sides[1]
         new = reached[0].union(reached[1]).difference(known)
-        open_now = self._meet(new)
-        clusters = self._store.people.clusters_of(sorted(open_now)) if open_now else {}
+        open_now, clusters = self._meet(new)
         along: set[Node] = set()
         for side, found in zip(self._sides, reached, strict=True):
             members = {m for node in found & clusters.keys() for m in clusters[node].members}
             along |= members
             side.update(found, members)
-        self._frontier = open_now | self._meet(along - new - known)
+        self._frontier = open_now | self._meet(along - new - known)[0]
         return True
+
+    def _told_of(self, some: Sequence[Node]) -> list[Told]:
+        """All evidence that names any of `some`, who were met."""
+        mine = set(some)
+        told = [each for each in self._met if each.a in mine or each.b in mine]
+        links = Counter(end for each in told if isinstance(each, Link) for end in (each.a, each.b))
+        # By these rules it is a hub, but people were decided by others.
+        cut = [node for node in some if links[node] >= self._limit(node)]
+        rest = read_told(self._store, cut, ()) if cut else []
+        return [*told, *rest, *_must_links(self.decisions.values())]
+
+    def _limit(self, node: Node) -> int:
+        """Links of a node that are read when it is met: all but those of a hub, of which nobody reads on."""
+        return min(fanout_max_of(node, self._rules) + 1, LINKS_EACH_MAX)
 
     def said(self) -> str:
         """What came of it, when nothing did."""
@@ -222,16 +257,17 @@ class _Search:
                 found.add(each.a)
         return found
 
-    def _meet(self, nodes: Collection[Node]) -> set[Node]:
-        """Note what is refused and decided about nodes; those of them to read on from."""
+    def _meet(self, nodes: Collection[Node]) -> tuple[set[Node], Mapping[Node, Cluster]]:
+        """Note what is known of nodes; those of them to read on from, and their clusters."""
         if not nodes:
-            return set()
-        wanted = sorted(nodes)
-        refusals = self._store.people.refusals_of(wanted)
-        self._refusals.update(refusals)
-        self._closed |= {each.a for each in refusals if not of_two(each)}
-        self.decisions |= {each.id: each for each in self._store.decisions.of(wanted)}
-        return set(nodes) - self._closed
+            return set(), {}
+        around, decisions = self._store.lookups.around({n: self._limit(n) for n in sorted(nodes)})
+        self._met += [*around.links, *around.must_links, *around.matches]
+        self._refusals.update(around.refusals)
+        self._closed |= {each.a for each in around.refusals if not of_two(each)}
+        self.decisions |= {each.id: each for each in decisions}
+        found = set(nodes) - self._closed
+        return found, {node: around.clusters[node] for node in found & around.clusters.keys()}
 
 
 def _in_the_way(
@@ -301,29 +337,40 @@ def _kept_apart(
 
 def _shared_devices(store: Store, one: Sequence[Node], other: Sequence[Node]) -> list[Obstacle]:
     """The devices that two people used, the newest first."""
-    mine, theirs = _devices_of(store, one), _devices_of(store, other)
+    blobs = store.parts.read([*one, *other])
+    mine, theirs = _devices_of(blobs, one), _devices_of(blobs, other)
     shared = sorted(mine.keys() & theirs.keys(), key=lambda each: (-mine[each], each))
-    return [_used_by(store, device) for device in shared[:DEVICES_MAX]]
+    return _used_by(store, shared[:DEVICES_MAX])
 
 
-def _devices_of(store: Store, members: Sequence[Node]) -> dict[Node, int]:
+def _devices_of(blobs: Mapping[Node, bytes], members: Sequence[Node]) -> dict[Node, int]:
     """The devices that a person used, each with the newest event of theirs on it."""
     newest: dict[Node, int] = {}
-    for blob in store.parts.read(members).values():
+    for blob in (blobs[member] for member in members if member in blobs):
         body = decode(blob).body
         for device, last_ms in (body.devices if body else {}).items():
             newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
     return newest
 
 
-def _used_by(store: Store, device: Node) -> Obstacle:
-    """That a device joins nobody, and how many people used it."""
-    uses = [use for use in store.devices.uses_of([device]).get(device, ()) if use.person]
-    people = set(person_of(store, {use.person for use in uses}).values())
-    used = f"{_counted(len(people))} used it" if people else "nobody used it by name"
-    return Obstacle(
-        rule=DEVICE,
-        detail=f"shared device: {used}" if len(people) > 1 else used,
-        a=device,
-        since_ms=min((use.first_ms for use in uses), default=0),
-    )
+def _used_by(store: Store, devices: Sequence[Node]) -> list[Obstacle]:
+    """That devices join nobody, and how many people used each."""
+    if not devices:
+        return []
+    uses_of = store.devices.uses_of(devices)
+    users = {use.person for uses in uses_of.values() for use in uses if use.person}
+    today = person_of(store, users)
+    found = []
+    for device in devices:
+        uses = [use for use in uses_of.get(device, ()) if use.person]
+        people = {today[use.person] for use in uses}
+        used = f"{_counted(len(people))} used it" if people else "nobody used it by name"
+        found.append(
+            Obstacle(
+                rule=DEVICE,
+                detail=f"shared device: {used}" if len(people) > 1 else used,
+                a=device,
+                since_ms=min((use.first_ms for use in uses), default=0),
+            )
+        )
+    return found

@@ -13,6 +13,7 @@ import msgspec
 from identity.changes import PersonChange, Published
 from identity.decisions import Decision
 from identity.evidence import Companion, Link, Match, MustLink, Use
+from identity.incremental import Around
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 from profiles.segments.catalogue import Edit
@@ -221,10 +222,16 @@ class Named(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lookups(Protocol):
-    """What reading a profile needs, in as few round trips as there are steps."""
+    """What reading a profile, explaining and deciding need, in as few round trips as there are steps."""
 
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         """All about those nodes that are known."""
+
+    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+        """All that is said of nodes, at most about so many links of each; and the decisions that name them.
+
+        Decisions in order of id, those that were taken back too; their must-links are not among those said.
+        """
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

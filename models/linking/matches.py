@@ -14,6 +14,13 @@ from identity.rules import Rules
 PROFILE: Final = "profile"
 """The type of a record that is a profile already: its id is the profile's, in hexadecimal."""
 
+_RUN: Final = "link:"
+
+
+def run_of(version: str) -> str:
+    """What the evidence of a run says that it comes from, given the version of its model."""
+    return _RUN + version.removeprefix(_RUN)
+
 
 class AcceptedPair(msgspec.Struct, frozen=True):
     """Two records that are one person, by their ids in their files."""

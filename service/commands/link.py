@@ -19,7 +19,7 @@ from models.linking.deciding import ANY, CONSTRAINTS
 from models.linking.errors import BadMapping
 from models.linking.linking import NOTHING_KNOWN, Linked, Progress, Settings
 from models.linking.linking import link as link_records
-from models.linking.matches import PROFILE, identifiers_of, matches_of
+from models.linking.matches import PROFILE, identifiers_of, matches_of, run_of
 from models.linking.output import REVIEW, accepted_pairs, write
 from models.linking.profiles import profile_sheet
 from models.linking.reading import TARGETS, Options, Sheet, read
@@ -139,6 +139,8 @@ def _say_what_next(made: Summary, options: Mapping[str, Any]) -> None:
         console.print("nothing was written; --out FOLDER writes pairs, people and a file to review")
     elif made.uncertain:
         console.print(review_hint(made, str(options["out"] / REVIEW)), markup=False)
+    if made.kept:
+        console.print(f"what it joined is taken back by: onefold identity undo-run {made.version}")
     if made.accepted and options["out"] and not options["keeps"]:
         console.print("no profile changed: accepted pairs are in files only")
 
@@ -265,7 +267,7 @@ def _kept(workspace: Workspace, linked: Linked, rules: Rules, options: Mapping[s
     )
     matches = matches_of(
         pairs, hasher, rules, type_a=options["id_type"], type_b=right,
-        first_ms=linked.linker.manifest.trained_ms, first_event=f"link:{linked.linker.manifest.version}",
+        first_ms=linked.linker.manifest.trained_ms, first_event=run_of(linked.linker.manifest.version),
     )  # fmt: skip
     with steps_progress() as progress:
         task = progress.add_task("keeping matches", total=len(matches))

@@ -1,6 +1,6 @@
 """Decisions of operators and changes of people in Cassandra: written by the holder of the lease alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from identity.changes import PersonChange, Published
 from identity.decisions import Decision
 from identity.nodes import Node
-from storage.cassandra.grouped import Grouped, Write
+from storage.cassandra.grouped import SMALL_PARTITIONS_MAX, Grouped, Write
 from storage.cassandra.stamps import WriterClock
 
 CHUNK: Final = 5_000
@@ -99,8 +99,12 @@ class CassandraDecisions:
         }
 
     def of(self, nodes: Sequence[Node]) -> list[Decision]:
-        found = dict(self._facts.read(self._by_node, nodes))
-        return [_decision(blob) for _, blob in sorted(found.items())]
+        return list(self.ask(nodes))
+
+    def ask(self, nodes: Sequence[Node]) -> Iterator[Decision]:
+        """What `of` gives; asked for now, answered when iterated."""
+        rows = self._facts.read(self._by_node, nodes, partitions=SMALL_PARTITIONS_MAX)
+        return (_decision(blob) for _, blob in _sorted(rows))
 
     def blocked(self) -> frozenset[Node]:
         rows = self._facts.connection.execute(self._blocked, (_EVERY,))
@@ -111,6 +115,11 @@ class CassandraDecisions:
         rows = self._facts.connection.execute(self._newest, (_EVERY, time_ms, decision_id, limit))
         found = self.get([found_id for (found_id,) in rows])
         return sorted(found.values(), key=lambda each: (each.time_ms, each.id), reverse=True)
+
+
+def _sorted(rows: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Each decision once, in order of id; read when iterated."""
+    yield from sorted(dict(rows).items())
 
 
 class CassandraChanges:

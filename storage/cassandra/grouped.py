@@ -17,6 +17,9 @@ PARTITIONS_MAX: Final = 20
 """Partitions of one request: beyond this a row costs no less, and one slow node delays more of them."""
 BATCH_BYTES_MAX: Final = 40 * 1024
 """Bytes of one unlogged batch; the server warns above its threshold, 5 KiB unless it is raised."""
+SMALL_PARTITIONS_MAX: Final = 50
+"""Partitions of a read of small rows, such as what is said of identifiers: a person of 100 takes a quarter
+less CPU than by 20 (9.8 ms, not 13.5), and hardly less again by 100."""
 _ROW_BYTES: Final = 60
 """What a row costs beside its values, about."""
 
@@ -58,12 +61,18 @@ class Grouped:
         self.keyspace = keyspace
         self._written = written
 
-    def read(self, cql: str, keys: Iterable[bytes], *others: Any) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query whose first place holder is `IN ?` over partition keys; any order."""
+    def read(
+        self,
+        cql: str,
+        keys: Iterable[bytes],
+        *others: Any,
+        partitions: int = PARTITIONS_MAX,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query whose first place holder is `IN ?` over so many partition keys; any order."""
 
         def statements() -> Iterator[Routed]:
             for group in self._groups((key, key) for key in dict.fromkeys(keys)):
-                for chunk in chunks(group, PARTITIONS_MAX):
+                for chunk in chunks(group, partitions):
                     yield self.bind(cql, (chunk, *others), chunk[0])
 
         return self.connection.gather(statements())

@@ -1,4 +1,4 @@
-"""Evidence, devices, people and identifiers in Cassandra."""
+"""Evidence, people and identifiers in Cassandra."""
 
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -6,12 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from identity.evidence import Companion, Link, Match, MustLink, Use
-from identity.nodes import Node, names_device
+from identity.evidence import Link, Match, MustLink
+from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
-from storage.cassandra.grouped import Grouped, Write
+from storage.cassandra.grouped import SMALL_PARTITIONS_MAX, Grouped, Write
 from storage.cassandra.stamps import WriterClock, least
-from storage.ports import Held, Named
 
 CONFLICT_BUCKETS: Final = 16
 _LIMIT_MAX: Final = (1 << 31) - 1
@@ -35,7 +34,7 @@ class _MustBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
     source: str
 
 
-class _NodeBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class NodeBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Whom a node belongs to; all empty: to nobody else."""
 
     profile_id: bytes = b""
@@ -46,7 +45,7 @@ class _NodeBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _encode = msgspec.msgpack.Encoder().encode
 _link_blob = msgspec.msgpack.Decoder(_LinkBlob)
 _must_blob = msgspec.msgpack.Decoder(_MustBlob)
-_node_blob = msgspec.msgpack.Decoder(_NodeBlob)
+_node_blob = msgspec.msgpack.Decoder(NodeBlob)
 
 
 class CassandraEvidence:
@@ -128,18 +127,27 @@ class CassandraEvidence:
             )
 
     def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
-        cql = (
-            f"SELECT node, other, link FROM {self._facts.keyspace}.links WHERE node IN ? "
-            "PER PARTITION LIMIT ?"
-        )
-        rows = self._facts.read(cql, nodes, limit_each or _LIMIT_MAX)
-        found = {_pair(node, other): blob for node, other, blob in rows}
-        return [_link(a, b, blob) for (a, b), blob in found.items()]
+        return list(self.ask_links(nodes, limit_each))
+
+    def ask_links(self, nodes: Sequence[Node], limit_each: int | None = None) -> Iterator[Link]:
+        """What `links_of` gives; asked for now, answered when iterated."""
+        limit = " PER PARTITION LIMIT ?"
+        rows = self._ask("links", nodes, limit, limit_each or _LIMIT_MAX)
+        return (_link(a, b, blob) for (a, b), blob in _once(rows))
 
     def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
-        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.must_links WHERE node IN ?"
-        found = {_pair(node, other): blob for node, other, blob in self._facts.read(cql, nodes)}
-        return [_must_link(a, b, blob) for (a, b), blob in found.items()]
+        return list(self.ask_must_links(nodes))
+
+    def ask_must_links(self, nodes: Sequence[Node]) -> Iterator[MustLink]:
+        """What `must_links_of` gives; asked for now, answered when iterated."""
+        rows = self._ask("must_links", nodes)
+        return (_must_link(a, b, blob) for (a, b), blob in _once(rows))
+
+    def _ask(
+        self, table: str, nodes: Sequence[Node], more: str = "", *values: int
+    ) -> Iterator[tuple[Any, ...]]:
+        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.{table} WHERE node IN ?{more}"
+        return self._facts.read(cql, nodes, *values, partitions=SMALL_PARTITIONS_MAX)
 
     def merge_matches(self, matches: Sequence[Match]) -> list[Match]:
         if not matches:
@@ -155,10 +163,12 @@ class CassandraEvidence:
         return list(changed.values())
 
     def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
-        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.matches WHERE node IN ?"
-        rows = self._facts.read(cql, nodes)
-        found = {_pair(node, other): blob for node, other, blob in rows}
-        return [msgspec.msgpack.decode(blob, type=Match) for blob in found.values()]
+        return list(self.ask_matches(nodes))
+
+    def ask_matches(self, nodes: Sequence[Node]) -> Iterator[Match]:
+        """What `matches_of` gives; asked for now, answered when iterated."""
+        rows = self._ask("matches", nodes)
+        return (msgspec.msgpack.decode(blob, type=Match) for _, blob in _once(rows))
 
     def scan_matches(self) -> Iterator[Match]:
         return (msgspec.msgpack.decode(blob, type=Match) for _, _, blob in self._scan("matches"))
@@ -175,59 +185,6 @@ class CassandraEvidence:
         ):
             if node < other:
                 yield Node(node), Node(other), blob
-
-
-class CassandraDevices:
-    """`storage.ports.Devices`: registers that any number of workers write without reading."""
-
-    def __init__(self, facts: Grouped) -> None:
-        self._facts = facts
-        keyspace = facts.keyspace
-        where = "WHERE device = ? AND hour = ? AND person = ?"
-        self._first = f"UPDATE {keyspace}.uses USING TIMESTAMP ? SET first_ms = ? {where}"
-        self._last = f"UPDATE {keyspace}.uses USING TIMESTAMP ? SET last_ms = ? {where}"
-        self._uses = f"SELECT device, first_ms, last_ms, hour, person FROM {keyspace}.uses"
-        self._together = (
-            f"UPDATE {keyspace}.companions USING TIMESTAMP ? SET last_ms = ? "
-            "WHERE node = ? AND with_node = ?"
-        )
-        self._companions = (
-            f"SELECT node, with_node, last_ms FROM {keyspace}.companions WHERE node IN ?"
-        )
-
-    def merge_uses(self, uses: Sequence[Use]) -> None:
-        writes = []
-        for use in uses:
-            key = (use.device, use.hour, use.person)
-            writes.append(Write(use.device, self._first, (least(use.first_ms), use.first_ms, *key)))
-            writes.append(Write(use.device, self._last, (use.last_ms, use.last_ms, *key)))
-        self._facts.write(writes)
-
-    def uses_of(self, devices: Iterable[Node]) -> dict[Node, list[Use]]:
-        found: dict[Node, list[Use]] = {}
-        rows = self._facts.read(self._uses + " WHERE device IN ?", devices)
-        for row in sorted(filter(_whole, rows)):
-            found.setdefault(Node(row[0]), []).append(_use(row))
-        return found
-
-    def merge_companions(self, companions: Sequence[Companion]) -> None:
-        self._facts.write(
-            Write(node, self._together, (c.last_ms, c.last_ms, node, with_node))
-            for c in companions
-            for node, with_node in ((c.node, c.with_node), (c.with_node, c.node))
-        )
-
-    def companions_of(self, nodes: Iterable[Node]) -> dict[Node, list[Companion]]:
-        found: dict[Node, list[Companion]] = {}
-        rows = self._facts.read(self._companions, nodes)
-        for node, with_node, last_ms in sorted(rows, key=lambda row: (-row[2], row[1])):
-            found.setdefault(Node(node), []).append(
-                Companion(node=Node(node), with_node=Node(with_node), last_ms=last_ms)
-            )
-        return found
-
-    def scan_uses(self) -> Iterator[Use]:
-        return map(_use, filter(_whole, self._facts.connection.each(self._uses)))
 
 
 class CassandraPeople:
@@ -250,20 +207,19 @@ class CassandraPeople:
         )
         self._newest = f"SELECT since_ms, a, b FROM {keyspace}.conflicts WHERE bucket = ?"
 
-    def ask(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, _NodeBlob, bytes | None]]:
+    def ask(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, NodeBlob, bytes | None]]:
         """Whom nodes belong to, and their parts; asked for now, answered when iterated."""
         rows = self._derived.read(self._all_of, nodes)
         return ((Node(node), _state(blob), part) for node, blob, part in rows)
 
-    def states(self, nodes: Iterable[Node]) -> dict[Node, _NodeBlob]:
-        """Whom nodes belong to."""
-        rows = self._derived.read(self._select + " WHERE node IN ?", nodes)
-        return {Node(node): _state(blob) for node, blob in rows}
+    def ask_states(self, nodes: Iterable[Node]) -> Iterator[tuple[Node, NodeBlob]]:
+        """Whom nodes belong to; asked for now, answered when iterated."""
+        cql = self._select + " WHERE node IN ?"
+        rows = self._derived.read(cql, nodes, partitions=SMALL_PARTITIONS_MAX)
+        return ((Node(node), _state(blob)) for node, blob in rows)
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
-        return {
-            node: cluster_of(state) for node, state in self.states(nodes).items() if state.members
-        }
+        return clusters_in(self.ask_states(nodes))
 
     def write(
         self, resolved: Collection[Node], clusters: Sequence[Cluster], refusals: Sequence[Refusal]
@@ -285,7 +241,7 @@ class CassandraPeople:
         # Empty ones too: what a former holder of the lease still writes must lose everywhere.
         for node in resolved:
             mine = cluster_with.get(node)
-            state = _NodeBlob(
+            state = NodeBlob(
                 mine.profile_id if mine else b"",
                 tuple(sorted(mine.members)) if mine else (),
                 tuple(sorted(refusals_with.get(node, ()), key=lambda each: (each.a, each.b))),
@@ -297,8 +253,7 @@ class CassandraPeople:
         )
 
     def refusals_of(self, nodes: Iterable[Node]) -> list[Refusal]:
-        found = {each for state in self.states(nodes).values() for each in state.refusals}
-        return sorted(found, key=lambda each: (each.a, each.b))
+        return refusals_in(state for _, state in self.ask_states(nodes))
 
     def refusals(self, limit: int) -> list[Refusal]:
         if limit <= 0:
@@ -366,43 +321,44 @@ class CassandraIdentifiers:
         return dict(sorted(found.items()))
 
 
-class CassandraLookups:
-    """`storage.ports.Lookups`: each call is one round trip, for its tables are read at the same time."""
-
-    def __init__(
-        self, identifiers: CassandraIdentifiers, people: CassandraPeople, devices: CassandraDevices
-    ) -> None:
-        self._identifiers = identifiers
-        self._people = people
-        self._devices = devices
-
-    def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
-        wanted = list(nodes)
-        values, people = self._identifiers.ask(wanted), self._people.ask(wanted)
-        uses = self._devices.uses_of([node for node in wanted if names_device(node)])
-        rows = {node: (state, part) for node, state, part in people}
-        found = {}
-        for node, (type_, sealed) in values:
-            state, part = rows.get(node, (_NodeBlob(), None))
-            found[node] = Named(
-                cluster_of(state) if state.members else Cluster(node, frozenset({node})),
-                Held(type_, sealed, part),
-                uses.get(node, ()),
-            )
-        return found
+def _state(blob: bytes | None) -> NodeBlob:
+    return _node_blob.decode(blob) if blob is not None else NodeBlob()
 
 
-def _state(blob: bytes | None) -> _NodeBlob:
-    return _node_blob.decode(blob) if blob is not None else _NodeBlob()
+def refusals_in(states: Iterable[NodeBlob]) -> list[Refusal]:
+    """The refusals that nodes' cells name, each once."""
+    found = {each for state in states for each in state.refusals}
+    return sorted(found, key=lambda each: (each.a, each.b))
 
 
-def cluster_of(state: _NodeBlob) -> Cluster:
+def clusters_in(states: Iterable[tuple[Node, NodeBlob]]) -> dict[Node, Cluster]:
+    """The cluster of each node that is in one, made once for all its members: of 100, that is a millisecond."""
+    made: dict[tuple[bytes, tuple[bytes, ...]], Cluster] = {}
+    found = {}
+    for node, state in states:
+        if state.members:
+            key = state.profile_id, state.members
+            found[node] = made.get(key) or made.setdefault(key, cluster_of(state))
+    return found
+
+
+def cluster_of(state: NodeBlob) -> Cluster:
     """The cluster that a node's cell names."""
     return Cluster(Node(state.profile_id), frozenset(map(Node, state.members)))
 
 
 def _link_state(link: Link) -> _LinkBlob:
     return _LinkBlob(link.first_ms, link.first_event, link.source, link.trusted_ms, link.last_ms)
+
+
+def _once(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[tuple[Node, Node], bytes]]:
+    """Each pair once, though it stands under both ends."""
+    seen: set[tuple[Node, Node]] = set()
+    for node, other, blob in rows:
+        pair = _pair(node, other)
+        if pair not in seen:
+            seen.add(pair)
+            yield pair, blob
 
 
 def _pair(node: bytes, other: bytes) -> tuple[Node, Node]:
@@ -421,18 +377,6 @@ def _must_link(a: Node, b: Node, blob: bytes) -> MustLink:
     held = _must_blob.decode(blob)
     return MustLink(
         a=a, b=b, first_ms=held.first_ms, first_event=held.first_event, source=held.source
-    )
-
-
-def _whole(row: tuple[Any, ...]) -> bool:
-    """Whether both registers of a use are written; a batch may be under way between them."""
-    return row[1] is not None and row[2] is not None
-
-
-def _use(row: tuple[Any, ...]) -> Use:
-    device, first_ms, last_ms, hour, person = row
-    return Use(
-        device=Node(device), person=Node(person), hour=hour, first_ms=first_ms, last_ms=last_ms
     )
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from storage.cassandra.activity import CassandraParts, CassandraTimeline
 from storage.cassandra.connection import Connection
 from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
+from storage.cassandra.devices import CassandraDevices
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.identity import (
-    CassandraDevices,
     CassandraEvidence,
     CassandraIdentifiers,
-    CassandraLookups,
     CassandraPeople,
 )
 from storage.cassandra.ledger import (
@@ -20,6 +19,7 @@ from storage.cassandra.ledger import (
     CassandraLeases,
     CassandraPositions,
 )
+from storage.cassandra.lookups import CassandraLookups
 from storage.cassandra.schema import check, may_decide, remember_once
 from storage.cassandra.segments import (
     CassandraBackfills,
@@ -85,12 +85,14 @@ class CassandraStore:
         devices = CassandraDevices(facts)
         self.timeline: Timeline = CassandraTimeline(facts)
         self.parts: Parts = CassandraParts(derived)
-        self.evidence: Evidence = CassandraEvidence(facts, clock)
-        self.decisions: Decisions = CassandraDecisions(facts, clock)
+        evidence = CassandraEvidence(facts, clock)
+        decisions = CassandraDecisions(facts, clock)
+        self.evidence: Evidence = evidence
+        self.decisions: Decisions = decisions
         self.devices: Devices = devices
         self.people: People = people
         self.identifiers: Identifiers = identifiers
-        self.lookups: Lookups = CassandraLookups(identifiers, people, devices)
+        self.lookups: Lookups = CassandraLookups(identifiers, people, devices, evidence, decisions)
         self.dead_letters: DeadLetters = CassandraDeadLetters(facts)
         self.positions: Positions = CassandraPositions(facts)
         self.catalog: Catalog = CassandraCatalog(facts)

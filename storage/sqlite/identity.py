@@ -6,9 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from identity.evidence import Companion, Link, Match, MustLink, Use
-from identity.nodes import Node, names_device, nodes_in
+from identity.nodes import Node, nodes_in
 from identity.resolve import Cluster, Refusal
-from storage.ports import Held, Named
 from storage.sqlite.database import Database
 
 _LINK: Final = "a, b, first_ms, first_event, source, trusted_ms, last_ms"
@@ -223,7 +222,7 @@ class SqlitePeople:
         found: dict[Node, Cluster] = {}
         for node, profile, members in rows:
             if profile not in made:
-                made[profile] = _cluster(profile, members)
+                made[profile] = cluster_from(profile, members)
             found[node] = made[profile]
         return found
 
@@ -281,7 +280,7 @@ class SqlitePeople:
         for profile, members in self._database.each(
             "SELECT profile, members FROM clusters ORDER BY 1"
         ):
-            yield _cluster(profile, members)
+            yield cluster_from(profile, members)
 
     def counts(self) -> tuple[int, int]:
         ((clusters, refusals),) = self._database.rows(
@@ -323,38 +322,6 @@ class SqliteIdentifiers:
         )
 
 
-class SqliteLookups:
-    """`storage.ports.Lookups`."""
-
-    def __init__(self, database: Database, devices: SqliteDevices) -> None:
-        self._database = database
-        self._devices = devices
-
-    def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
-        wanted = list(nodes)
-        rows = self._database.rows_in(
-            lambda marks: (
-                "SELECT node, type, sealed, part, profile, members FROM identifiers "
-                "LEFT JOIN parts ON leaf = node "
-                "LEFT JOIN cluster_members USING (node) LEFT JOIN clusters USING (profile) "
-                f"WHERE node IN ({marks})"
-            ),
-            wanted,
-        )
-        devices = [node for node in wanted if names_device(node)]
-        uses = self._devices.uses_of(devices) if devices else {}
-        return {
-            node: Named(
-                Cluster(node, frozenset((node,)))
-                if profile is None
-                else _cluster(profile, members),
-                Held(type_, sealed, part),
-                uses.get(node, ()),
-            )
-            for node, type_, sealed, part, profile, members in rows
-        }
-
-
 def _naming(columns: str, table: str, end: str) -> Callable[[str], str]:
     """A query for rows whose `end` is among the place holders."""
     return lambda marks: f"SELECT {columns} FROM {table} WHERE {end} IN ({marks})"
@@ -373,7 +340,8 @@ def _must_link(row: tuple[Any, ...]) -> MustLink:
     return MustLink(a=a, b=b, first_ms=first_ms, first_event=first_event, source=source)
 
 
-def _cluster(profile: Node, members: bytes) -> Cluster:
+def cluster_from(profile: Node, members: bytes) -> Cluster:
+    """A stored cluster: its members one after the other."""
     return Cluster(profile_id=profile, members=frozenset(nodes_in(members)))
 
 

@@ -33,7 +33,6 @@ from storage.sqlite.identity import (
     SqliteDevices,
     SqliteEvidence,
     SqliteIdentifiers,
-    SqliteLookups,
     SqlitePeople,
 )
 from storage.sqlite.ledger import (
@@ -42,6 +41,7 @@ from storage.sqlite.ledger import (
     SqliteLeases,
     SqlitePositions,
 )
+from storage.sqlite.lookups import SqliteLookups
 from storage.sqlite.segments import (
     SqliteBackfills,
     SqliteDefinitions,
@@ -61,11 +61,12 @@ class SqliteStore:
         self.parts: Parts = SqliteParts(self.database)
         self.evidence: Evidence = SqliteEvidence(self.database)
         self.decisions: Decisions = SqliteDecisions(self.database)
-        devices = SqliteDevices(self.database)
-        self.devices: Devices = devices
+        self.devices: Devices = SqliteDevices(self.database)
         self.people: People = SqlitePeople(self.database)
         self.identifiers: Identifiers = SqliteIdentifiers(self.database)
-        self.lookups: Lookups = SqliteLookups(self.database, devices)
+        self.lookups: Lookups = SqliteLookups(
+            self.database, self.devices, self.evidence, self.people, self.decisions
+        )
         self.dead_letters: DeadLetters = SqliteDeadLetters(self.database)
         self.positions: Positions = SqlitePositions(self.database)
         self.catalog: Catalog = SqliteCatalog(self.database)

@@ -1,9 +1,9 @@
 """An in-memory twin of the port that `identity.incremental` reads, and a world that applies changes."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from identity.evidence import KeepApart, Link, Match, MustLink
-from identity.incremental import Change, decide
+from identity.incremental import Around, Change, decide
 from identity.nodes import Node
 from identity.resolve import HUB, Cluster, Evidence, Refusal
 from identity.rules import Rules
@@ -37,12 +37,18 @@ class Memory:
         self.rows_read += len(found)
         return list(found.values())
 
-    def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
-        self.calls += 1
-        return [link for key, link in self.must_links.items() if set(key) & set(nodes)]
-
-    def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
-        return [match for key, match in self.matches.items() if set(key) & set(nodes)]
+    def around(self, limits: Mapping[Node, int]) -> Around:
+        return Around(
+            [
+                link
+                for most in sorted(set(limits.values()))
+                for link in self.links_of([node for node in limits if limits[node] == most], most)
+            ],
+            [link for key, link in self.must_links.items() if limits.keys() & set(key)],
+            [match for key, match in self.matches.items() if limits.keys() & set(key)],
+            self.clusters_of(limits),
+            self.refusals_of(limits),
+        )
 
     def keep_apart_of(self, nodes: Collection[Node]) -> list[KeepApart]:
         self.calls += 1

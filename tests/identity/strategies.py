@@ -21,13 +21,19 @@ times = st.integers(0, 40)
 pairs = st.tuples(nodes, nodes).filter(lambda ends: ends[0] != ends[1]).map(lambda e: pair(*e))
 
 
+def told(kind: str, a: Node, b: Node, at: int) -> str:
+    """The id of the one event that says something at a time: a gateway gives no two the same."""
+    return f"{kind} {at} {NODES.index(a)} {NODES.index(b)}"
+
+
 @st.composite
 def links(draw: st.DrawFn) -> Link:
     a, b = draw(pairs)
     at = draw(times)
     trusted = draw(st.booleans())
+    event = told("trusted" if trusted else "event", a, b, at)
     return Link(
-        a=a, b=b, first_ms=at, first_event=f"e{at}", source="web",
+        a=a, b=b, first_ms=at, first_event=event, source="web",
         trusted_ms=at if trusted else NEVER, last_ms=at,
     )  # fmt: skip
 
@@ -36,7 +42,7 @@ def links(draw: st.DrawFn) -> Link:
 def must_links(draw: st.DrawFn) -> MustLink:
     a, b = draw(pairs)
     at = draw(times)
-    return MustLink(a=a, b=b, first_ms=at, first_event=f"e{at}", source="crm")
+    return MustLink(a=a, b=b, first_ms=at, first_event=told("alias", a, b, at), source="crm")
 
 
 @st.composite

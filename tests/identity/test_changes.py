@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 
-from identity.changes import Cause, Kind, PersonChange, changes_of
+from identity.changes import BECAUSE_MAX, Cause, Kind, PersonChange, changes_of
 from identity.evidence import KeepApart, Link, MustLink
 from identity.incremental import Change
 from identity.nodes import Node
@@ -44,6 +44,17 @@ def test_what_happens_again_later_is_another_change() -> None:
     members = frozenset({A, B, C})
     change = Change(members, after, (), (), before)
     (once,), (again,) = changes_of(change, AT), changes_of(change, AT + 1)
+    assert once.id != again.id
+
+
+def test_what_happens_again_at_the_same_time_is_another_change_too() -> None:
+    change = Change(frozenset({A, B}), [group(A, B)], (), (), ())
+    many = [Cause(f"event {n:02}", 5, (A, B)) for n in range(BECAUSE_MAX)]
+    (once,) = changes_of(change, AT, many)
+    (again,) = changes_of(change, AT, [*many, Cause("late", 9, (A, B))])
+    (decided_again,) = changes_of(change, AT, many[::-1])
+    assert once == decided_again
+    assert once.because == again.because == tuple(each.id for each in many)
     assert once.id != again.id
 
 

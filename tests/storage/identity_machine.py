@@ -58,7 +58,8 @@ def some_links(draw: st.DrawFn) -> Link:
 def matches(draw: st.DrawFn) -> Match:
     a, b = pair(*draw(st.lists(nodes, min_size=2, max_size=2, unique=True)))
     probability = draw(st.sampled_from([0.6, 0.9]))
-    return Match(a=a, b=b, probability=probability, first_ms=draw(times), first_event="run")
+    run = f"run {probability}"
+    return Match(a=a, b=b, probability=probability, first_ms=draw(times), first_event=run)
 
 
 @st.composite

@@ -394,6 +394,35 @@ def test_what_is_published_later_is_never_behind_a_reader(store: Store) -> None:
     assert seen == sorted(seen)
 
 
+def test_all_that_is_said_of_some_identifiers_is_read_at_once(store: Store) -> None:
+    hub = MAIL
+    named = [link(hub, hasher.node("user_id", f"u{n}")) for n in range(5)]
+    store.evidence.merge_links([link(ASHA, MAIL), link(ASHA, RAVI), *named])
+    low, high = sorted((ASHA, RAVI))
+    must = MustLink(a=low, b=high, first_ms=2, first_event="alias", source="crm")
+    match = Match(a=low, b=high, probability=0.9, first_ms=3, first_event="run")
+    store.evidence.merge_must_links([must])
+    store.evidence.merge_matches([match])
+    person = Cluster(ASHA, frozenset({ASHA, RAVI}))
+    refusal = Refusal(hub, hub, "hub", "linked to more than 3 others", 100)
+    store.people.write([ASHA, RAVI, MAIL], [person], [refusal])
+    made = decision("m", 5, {ASHA, RAVI})
+    back = msgspec.structs.replace(made, retraction=Retraction("meera", "a mistake", 9))
+    store.decisions.put([back])
+
+    around, decisions = store.lookups.around({ASHA: 100, RAVI: 100, PHONE: 1})
+    assert {(each.a, each.b) for each in around.links} == {
+        (each.a, each.b) for each in (link(ASHA, MAIL), link(ASHA, RAVI))
+    }
+    assert len(around.links) == 2
+    assert (around.must_links, around.matches) == ([must], [match])
+    assert around.clusters == {ASHA: person, RAVI: person}
+    assert (around.refusals, decisions) == ([], [back])
+    around, decisions = store.lookups.around({MAIL: 3})
+    assert 3 <= len(around.links) <= 6
+    assert (around.clusters, around.refusals, decisions) == ({}, [refusal], [])
+
+
 # --- decisions ------------------------------------------------------------------------------------
 
 

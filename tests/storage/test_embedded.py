@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from identity.changes import Kind
+from identity.evidence import Link, MustLink, pair
+from identity.nodes import Node
+from ingest.deciding import DecidingHere
+from ingest.identify import Statements
 from storage.errors import SchemaMismatch
 from storage.sqlite import SqliteStore, open_store
 from storage.sqlite.database import SCHEMA_VERSION
+from tests.identity.strategies import EMAILS, RULES, USERS
 from tests.storage.test_contract import ASHA, change, row
 
 
@@ -54,6 +60,28 @@ def test_other_threads_see_a_transaction_only_when_it_ends(store: SqliteStore) -
         inside.join()
     look()
     assert seen == [0, 1]
+
+
+def test_who_becomes_one_twice_at_the_same_time_is_in_the_history_twice(
+    store: SqliteStore,
+) -> None:
+    shared, *users = EMAILS[0], *USERS[:4]
+    deciding = DecidingHere(store, RULES)
+
+    def link(user: Node, event: str, at: int) -> Link:
+        a, b = pair(shared, user)
+        return Link(a=a, b=b, first_ms=at, first_event=event, source="web")
+
+    deciding.say(Statements([link(users[0], "first", 5)]))
+    deciding.say(Statements([link(user, f"late {user.hex()}", 4) for user in users[1:]]))
+    a, b = pair(shared, users[0])
+    alias = MustLink(a=a, b=b, first_ms=5, first_event="alias", source="crm")
+    deciding.say(Statements([], [alias]))
+
+    told = [each.change for each in store.changes.history(0, 10) if each.change.refusal is None]
+    assert [each.kind for each in told] == [Kind.CREATED, Kind.SPLIT, Kind.CREATED]
+    assert told[0].after == told[2].after
+    assert store.people.counts()[0] == 1
 
 
 def test_offsets_only_grow(store: SqliteStore) -> None:

@@ -228,6 +228,18 @@ def test_evidence_that_nobody_has_decided_yet_is_told_as_such(store: Store) -> N
     assert [each.rule for each in said.obstacles] == ["undecided"]
 
 
+def test_who_would_be_a_hub_by_other_rules_than_people_were_decided_by_is_read_on_from(
+    store: Store,
+) -> None:
+    *users, between = sorted(hasher.node("user_id", f"shared{n}") for n in range(31))
+    shared = [link(HOME, user, at) for at, user in enumerate((*users[:15], between), 1)]
+    shared += [link(WORK, user, at) for at, user in enumerate((*users[15:], between), 20)]
+    say(store, *shared, rules=Rules(fanout_max=20))
+    said = explained(store, users[1], users[16], RULES)
+    assert len(said.chain) == 4
+    assert said == explained(store, users[1], users[16], Rules(fanout_max=20))
+
+
 def test_reading_beside_a_hub_is_bounded(store: Store) -> None:
     users = [hasher.node("user_id", f"many{n}") for n in range(3_000)]
     say(store, *(link(user, HOME, 1) for user in users), link(users[0], WORK, 1))

@@ -12,8 +12,10 @@ import msgspec
 from identity.changes import PersonChange
 from identity.decisions import Decision
 from identity.evidence import Companion, Link, Match, MustLink, Use
+from identity.incremental import Around
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
+from storage.around import around_of
 from storage.ports import DeadLetter, Store, StoredPosition, TimelineRow
 
 Point = Callable[[str], None]
@@ -67,6 +69,7 @@ class View:
         self.positions = _Positions(self)
         self.changes = _Changes(self)
         self.leases = _Leases(self)
+        self.lookups = _Lookups(self)
 
     def next_stamp(self) -> Stamp:
         self.stamp = (self.stamp[0], self.stamp[1] + 1)
@@ -308,6 +311,12 @@ class _Changes(_Part):
         self.point("announce")
         if stamp > self.held.announced[0]:
             self.held.announced = (stamp, tuple(changes.values()))
+
+
+class _Lookups(_Part):
+    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+        store = self.view.store
+        return around_of(store.evidence, store.people, store.decisions, limits)
 
 
 class _Leases(_Part):

@@ -10,10 +10,11 @@ from typing import Any
 import click
 import pytest
 
-from ingest.deciding import Draft, undo
+from ingest.deciding import Draft, NoSuchDecision, merge, retract, undo
 from models.errors import ModelError
 from models.linking.profiles import profile_sheet
 from service.commands.link import link
+from service.commands.undo_run import undo_linking_run
 from service.config import load_config
 from service.workspace import Workspace
 from storage.profiles import Lookup
@@ -216,6 +217,55 @@ def test_accepted_pairs_become_people_who_can_be_looked_up_and_undone(
     assert store.people.clusters_of([node, matches[0].b]) == {}
     onefold(file(tmp_path), "--keep", "--json")
     assert store.people.clusters_of([node, matches[0].b]) == {}
+
+
+def test_all_that_a_run_joined_is_taken_back_at_once(
+    onefold: Run,
+    workspace: Workspace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def undo_run(*arguments: str) -> Any:
+        said = [*arguments, "--operator", "meera", "--json"]
+        undo_linking_run.main(said, obj=workspace, standalone_mode=False)
+        return json.loads(capsys.readouterr().out)
+
+    store = workspace.store
+    made = json.loads(onefold(file(tmp_path), "--keep", "--json"))
+    joined = {person.profile_id: person for person in store.people.scan()}
+    # Somebody else's merge, and one that is undone already, are left as they are.
+    first, second, third, *_ = sorted(joined)
+    (change,) = store.changes.of([first], 1)
+    workspace.deciding.make(undo(store, Draft("before", "meera", "no", NOON), change.id))
+    other = Draft("other", "meera", "they called", NOON)
+    workspace.deciding.make(merge(store, other, joined[second].members))
+    run, why = made["version"], ("--yes", "--reason", "a bad run")
+
+    planned = undo_run(run, "--dry-run")
+    assert planned["undone_before"] == 1
+    assert len(planned["helped_by_others"]) == 1
+    assert len(planned["decisions"]) == len(joined) - 2
+    assert len(store.decisions.list(1_000)) == 2, "a preview writes nothing"
+    with pytest.raises(click.UsageError, match="--reason"):
+        undo_run(run, "--yes")
+    undone = undo_run(run, *why, "--decision-id", "d")
+    assert undone["changes"] == planned["changes"]
+    assert sum(undone["changes"].values()) == len(joined) - 2
+    assert [person.members for person in store.people.scan()] == [joined[second].members]
+    decisions = [each for each in store.decisions.list(1_000) if each.id.startswith("d.")]
+    assert {(each.operator, each.reason) for each in decisions} == {("meera", "a bad run")}
+    assert sorted(undone["decisions"]) == sorted(each.id for each in decisions)
+
+    again = undo_run(run, *why, "--decision-id", "d")
+    assert (again["decisions"], again["undone_before"]) == ([], len(joined) - 1)
+    (change,) = [
+        each for each in store.changes.of([third], 9) if each.id in {d.undoes for d in decisions}
+    ]
+    back = retract(store, Draft("", "meera", "it was right", NOON), f"d.{change.id}")
+    workspace.deciding.make(back)
+    assert joined[third] in store.people.scan()
+    with pytest.raises(NoSuchDecision, match="joined nobody"):
+        undo_run("20200101-000000-000", "--dry-run")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,73 @@
+"""What takes several tables, in one round trip: they are read at the same time."""
+
+from collections.abc import Iterable, Mapping
+
+from identity.decisions import Decision
+from identity.incremental import Around
+from identity.nodes import Node, names_device
+from identity.resolve import Cluster
+from storage.cassandra.deciding import CassandraDecisions
+from storage.cassandra.devices import CassandraDevices
+from storage.cassandra.identity import (
+    CassandraEvidence,
+    CassandraIdentifiers,
+    CassandraPeople,
+    NodeBlob,
+    cluster_of,
+    clusters_in,
+    refusals_in,
+)
+from storage.chunks import by_limit
+from storage.ports import Held, Named
+
+
+class CassandraLookups:
+    """`storage.ports.Lookups`: each call is one round trip."""
+
+    def __init__(
+        self,
+        identifiers: CassandraIdentifiers,
+        people: CassandraPeople,
+        devices: CassandraDevices,
+        evidence: CassandraEvidence,
+        decisions: CassandraDecisions,
+    ) -> None:
+        self._identifiers = identifiers
+        self._people = people
+        self._devices = devices
+        self._evidence = evidence
+        self._decisions = decisions
+
+    def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
+        wanted = list(nodes)
+        values, people = self._identifiers.ask(wanted), self._people.ask(wanted)
+        uses = self._devices.uses_of([node for node in wanted if names_device(node)])
+        rows = {node: (state, part) for node, state, part in people}
+        found = {}
+        for node, (type_, sealed) in values:
+            state, part = rows.get(node, (NodeBlob(), None))
+            found[node] = Named(
+                cluster_of(state) if state.members else Cluster(node, frozenset({node})),
+                Held(type_, sealed, part),
+                uses.get(node, ()),
+            )
+        return found
+
+    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+        nodes = sorted(limits)
+        states = self._people.ask_states(nodes)
+        asked = [
+            self._evidence.ask_links(some, most) for most, some in sorted(by_limit(limits).items())
+        ]
+        must_links = self._evidence.ask_must_links(nodes)
+        matches = self._evidence.ask_matches(nodes)
+        decisions = self._decisions.ask(nodes)
+        state_of = dict(states)
+        around = Around(
+            list({(link.a, link.b): link for links in asked for link in links}.values()),
+            list(must_links),
+            list(matches),
+            clusters_in(state_of.items()),
+            refusals_in(state_of.values()),
+        )
+        return around, list(decisions)
