@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from pathlib import Path
 
 import click
 
@@ -83,11 +84,15 @@ class Running:
                 rules=config.identity,
                 reader=workspace.reader,
                 recommending=ServedModels(
-                    workspace.registry, workspace.store.catalog, config.models.refresh_s
+                    workspace.registry,
+                    workspace.store.catalog,
+                    config.models.refresh_s,
+                    rules=Path(config.models.rules),
                 ),
                 now_ms=workspace.now_ms,
                 open_deciding=lambda: workspace.deciding,
                 segments=workspace.segments if config.store.kind == "sqlite" else None,
+                sensitive_consent=config.models.sensitive_consent,
             ),
             config.grpc,
             workspace.metrics.rpc,
