@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import msgspec
 
 from profiles.facts import items_of
-from storage.ports import Catalog
 from storage.gathering import Answer
+from storage.ports import Catalog
 from storage.profiles import Found
 
 
