@@ -48,7 +48,9 @@ def report_command(workspace: Workspace, days: int, by_version: bool, as_json: b
 def _show(found: Report, days: int) -> None:
     if not found.lines:
         console.print(
-            f"no event of the last {days} days carries an attribution_token: send the one of each reply along"
+            f"no event of the last {days} days carries an attribution_token: "
+            "send the one of each reply along",
+            soft_wrap=True,
         )
     else:
         head = ["surface", "model", "seen", "clicked", "CTR", "orders", "revenue"]

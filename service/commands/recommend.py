@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from models.errors import FilterError
 from models.filter_text import parse
 from profiles.profile import history
 from service.commands.lookups import lookup_options, wanted
@@ -45,19 +46,22 @@ def recommend(
     recommending = ServedModels(
         workspace.registry, workspace.store.catalog, settings.refresh_s, rules=Path(settings.rules)
     )
-    answered = recommending.recommend(
-        Asked(
-            surface=Surface(surface.upper()),
-            history=history(found.profile) if found else (),
-            context_items=items,
-            exclude_bought=exclude_bought,
-            filter=parse(expression) if expression else None,
-            relaxed=relaxed,
-            limit=limit,
-            now_ms=now_ms,
-            hide_sensitive=not may_see_sensitive(found, settings.sensitive_consent),
+    try:
+        answered = recommending.recommend(
+            Asked(
+                surface=Surface(surface.upper()),
+                history=history(found.profile) if found else (),
+                context_items=items,
+                exclude_bought=exclude_bought,
+                filter=parse(expression) if expression else None,
+                relaxed=relaxed,
+                limit=limit,
+                now_ms=now_ms,
+                hide_sensitive=not may_see_sensitive(found, settings.sensitive_consent),
+            )
         )
-    )
+    except FilterError as error:
+        raise click.ClickException(f"--filter: {error}") from None
     if as_json:
         print_json(answered)
         return
