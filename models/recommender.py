@@ -1,7 +1,7 @@
 """The recommender: one artefact's models behind surfaces, each with its chain of fallbacks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from models.artefact import Bundle
 from models.merchandising import NOT_PROMOTED, Favours, Pin
 from models.metrics import top
+from models.products import Rows
 from models.protocol import NOBODY, Code, History, Model, Scores
 from models.variety import Categories, Variety, varied
 from models.zoo.personal import RecentlyViewed
@@ -90,6 +91,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     exclude_bought: bool = False
     allowed: Mask | None = None
     """Items that may be answered; None: all."""
+    rows: Rows | None = None
+    """The places of `allowed` that the models know, where only they are of interest."""
     looser: Sequence[Mask] = ()
     """Items that may be answered if those are too few, each mask wider than the one before."""
     hidden: Mask | None = None
@@ -102,6 +105,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     variety: Variety = Variety()
     categories: Categories | None = None
     """Without them all items are different."""
+
+
+@runtime_checkable
+class Narrowing(Protocol):
+    """A model that takes less time for some items than for all."""
+
+    def scores_among(self, history: History, rows: Rows) -> Scores | None:
+        """`scores`, where `rows` are; elsewhere they may be 0."""
 
 
 class Recommender:
@@ -180,6 +191,8 @@ class Recommender:
 
     def _scores(self, model: Model, request: Request, history: History) -> Scores | None:
         if request.surface not in LIKENESS or not model.personal:
+            if request.rows is not None and isinstance(model, Narrowing):
+                return model.scores_among(history, request.rows)
             return model.scores(history)
         likeness = [
             scores
@@ -289,12 +302,12 @@ def _best(
         scores = scores * request.favours.boost[:size]
     free = ~blocked[:size]
     allowed = free if request.allowed is None else free & request.allowed[:size]
-    best, needed = _ranked(np.where(allowed, scores, np.float32(0)), limit, request), 0
+    best, needed = _ranked(scores * allowed, limit, request), 0
     for loosened, mask in enumerate(request.looser, start=1):
         if len(best) >= limit:
             break
         free[best] = False
-        more = np.where(free & mask[:size], scores, np.float32(0))
+        more = scores * (free & mask[:size])
         added = _ranked(more, limit - len(best), request)
         if len(added):
             # Those that meet more come first, whatever their score.

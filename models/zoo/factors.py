@@ -10,6 +10,7 @@ import scipy.linalg
 from models.errors import NotEnoughData
 from models.implicit_models import item_factors
 from models.interactions import Codes, Interactions
+from models.products import Products, Rows
 from models.protocol import History, Scores
 from models.zoo.linear import history_values, strongest_causes
 
@@ -34,6 +35,7 @@ class ALS:
         self.factors, self.alpha, self.regularization = factors, alpha, regularization
         self.iterations, self.half_life_days = iterations, half_life_days
         self._items: npt.NDArray[np.float32] = np.empty((0, factors), np.float32)
+        self._products = Products(self._items)
         self._gram: npt.NDArray[np.float32] = np.empty((factors, factors), np.float32)
         self._length: npt.NDArray[np.float32] = np.empty(0, np.float32)
 
@@ -49,7 +51,8 @@ class ALS:
         return self
 
     def _learned(self, items: npt.NDArray[np.float32]) -> None:
-        self._items = items
+        self._products = Products(items)
+        self._items = self._products.matrix
         self._gram = (items.T @ items).astype(np.float32)
         self._gram[np.diag_indices(len(self._gram))] += self.regularization
         self._length = np.maximum(np.linalg.norm(items, axis=1), 1e-9).astype(np.float32)
@@ -68,12 +71,20 @@ class ALS:
 
     def scores(self, history: History) -> Scores | None:
         """The folded-in vector times all item factors."""
+        vector = self._vector(history)
+        return None if vector is None else self._products.of(vector)
+
+    def scores_among(self, history: History, rows: Rows) -> Scores | None:
+        """The same where `rows` are; elsewhere it may be 0."""
+        vector = self._vector(history)
+        return None if vector is None else self._products.among(vector, rows)
+
+    def _vector(self, history: History) -> npt.NDArray[np.float32] | None:
         system = self._system(history)
         if system is None:
             return None
         _, weighted, matrix = system
-        vector = _solve(matrix, weighted.sum(axis=0))
-        return np.asarray(self._items @ vector, dtype=np.float32)
+        return _solve(matrix, weighted.sum(axis=0))
 
     def because(self, history: History, items: Codes) -> Codes | None:
         """The history's item with the largest share of each score: yᵢᵀ A⁻¹ cₕyₕ."""
