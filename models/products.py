@@ -1,18 +1,21 @@
-"""Products of one matrix with vectors that several threads bring at the same time.
+"""Products of one matrix with vectors, for the few largest of them or for all. Exact: nothing is approximated.
 
-Reading a matrix of 100,000 × 128 takes longer than multiplying with it. So what arrives while one product is
-under way is multiplied together, block by block: a block stays in the processor's cache for all vectors. And
-of a filter that comes again only the rows that it lets through are read, from a copy of their own.
+For the few: no row's product with a vector is larger than the product of their lengths (Cauchy-Schwarz).
+Rows are looked at from the longest on, until no further one can be among the best. Factors of ALS differ in
+length by a thousand times, long tail against best sellers, so a hundredth of the rows is enough as a rule.
+
+For all: reading a matrix of 100,000 × 128 takes longer than multiplying with it. So what threads bring while
+one product is under way is multiplied together, block by block: a block stays in the cache for all vectors.
 """
 
 import threading
-from collections import OrderedDict
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 TOGETHER_MAX: Final = 16
 """Vectors multiplied at once: beyond, one more costs as much as on its own."""
@@ -20,19 +23,12 @@ BLOCK_ROWS: Final = 1_024
 """Rows of a block: 0.5 MB at 128 columns, and BLAS takes its path for small matrices, which copies nothing."""
 SMALL: Final = 1 << 20
 """Numbers in a matrix that is multiplied at once: it fits into the cache anyway."""
-COPIES_BYTES_MAX: Final = 64 << 20
-"""Memory of a process for copies: a filter that lets a third of 100,000 × 128 through takes 17 MB."""
-COPIED_SHARE_MAX: Final = 0.5
-"""A filter that lets more through is not worth a copy."""
-USES_MAX: Final = 1_024
-"""Filters whose uses are counted."""
-
-
-class Rows:
-    """Rows that are wanted. Equal to itself only: whoever keeps it for a filter finds the copy again."""
-
-    def __init__(self, places: npt.NDArray[Any]) -> None:
-        self.places = places
+HEAD_BYTES_MAX: Final = 16 << 20
+"""Memory of a process for the longest rows in order: 32,768 of 128 columns. The whole matrix is shared."""
+FEW: Final = 0.05
+"""A filter that lets fewer through: only these rows are read, wherever they are."""
+SLACK: Final = 1.0001
+"""Rounding of float32 products, so that the bound stays one."""
 
 
 class _Asked:
@@ -51,7 +47,13 @@ class Products:
         self._turn = threading.Lock()
         """One multiplies; the others' vectors wait for the next one."""
         self._waiting: list[_Asked] = []
-        self._copies = _Copies()
+        lengths = np.linalg.norm(self.matrix, axis=1) if self.matrix.size > SMALL else np.empty(0)
+        rows = HEAD_BYTES_MAX // max(1, self.matrix.shape[1] * 4) if len(lengths) else 0
+        order = np.argsort(-lengths, kind="stable")
+        self._order = order[:rows].astype(np.int32)
+        """The longest rows, longest first."""
+        self._head = self.matrix[self._order]
+        self._lengths = lengths[order[: rows + 1]]
 
     def of(self, vector: Floats) -> Floats:
         """The product with one vector."""
@@ -67,14 +69,38 @@ class Products:
         assert asked.result is not None  # noqa: S101  # whoever had the turn before set it
         return asked.result
 
-    def among(self, vector: Floats, rows: Rows) -> Floats:
-        """The product where `rows` are; elsewhere it may be 0."""
-        copied = self._copies.get(rows, self.matrix)
-        if copied is None:
+    def best(self, vector: Floats, allowed: Mask, count: int) -> Floats:
+        """The product at the `count` rows allowed where it is largest and above 0; elsewhere it may be 0."""
+        if self.matrix.size <= SMALL:
             return self.of(vector)
-        product = np.zeros(len(self.matrix), np.float32)
-        product[rows.places] = copied.of(vector)
-        return product
+        few = np.flatnonzero(allowed) if np.count_nonzero(allowed) < len(allowed) * FEW else None
+        if few is not None:
+            product = np.zeros(len(self.matrix), np.float32)
+            product[few] = self.matrix[few] @ vector
+            return product
+        found = self._from_longest(vector, allowed, count)
+        return self.of(vector) if found is None else found
+
+    def _from_longest(self, vector: Floats, allowed: Mask, count: int) -> Floats | None:
+        """`best`, or None if the longest rows do not settle it."""
+        length = float(np.linalg.norm(vector)) * SLACK
+        largest = np.empty(0, np.float32)
+        parts: list[Floats] = []
+        end, step = 0, BLOCK_ROWS
+        while end < len(self._order):
+            start, end = end, min(end + step, len(self._order))
+            scores = (self._head[start:end] @ vector) * allowed[self._order[start:end]]
+            parts.append(scores)
+            largest = np.concatenate((largest, scores[scores > 0]))
+            if len(largest) > count:
+                largest = np.partition(largest, len(largest) - count)[-count:]
+            whole = end == len(self.matrix)
+            if whole or (len(largest) >= count > 0 and largest.min() > self._lengths[end] * length):
+                product = np.zeros(len(self.matrix), np.float32)
+                product[self._order[:end]] = np.concatenate(parts)
+                return product
+            step *= 2
+        return None
 
     def _multiply(self) -> None:
         """Multiply what has waited longest; whoever has the turn may be behind it."""
@@ -94,33 +120,3 @@ class Products:
         except BaseException as error:
             for each in batch:
                 each.failure = error
-
-
-class _Copies:
-    """Copies of some rows, the least recently used given up first."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._uses: OrderedDict[Rows, int] = OrderedDict()
-        self._made: OrderedDict[Rows, Products] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, rows: Rows, matrix: Floats) -> Products | None:
-        """The copy, made at the second use; None if it is not worth it."""
-        if len(rows.places) > len(matrix) * COPIED_SHARE_MAX or matrix.size <= SMALL:
-            return None
-        with self._lock:
-            if rows in self._made:
-                self._made.move_to_end(rows)
-                return self._made[rows]
-            self._uses[rows] = self._uses.get(rows, 0) + 1
-            while len(self._uses) > USES_MAX:
-                self._uses.popitem(last=False)
-            size = len(rows.places) * matrix.shape[1] * matrix.itemsize
-            if self._uses.get(rows, 0) < 2 or size > COPIES_BYTES_MAX:
-                return None
-            while self._made and self._bytes + size > COPIES_BYTES_MAX:
-                self._bytes -= self._made.popitem(last=False)[1].matrix.nbytes
-            made = self._made[rows] = Products(matrix[rows.places])
-            self._bytes += size
-            return made

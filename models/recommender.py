@@ -10,9 +10,8 @@ import numpy.typing as npt
 from models.artefact import Bundle
 from models.merchandising import NOT_PROMOTED, Favours, Pin
 from models.metrics import top
-from models.products import Rows
 from models.protocol import NOBODY, Code, History, Model, Scores
-from models.variety import Categories, Variety, varied
+from models.variety import Categories, Variety, pool_of, varied
 from models.zoo.personal import RecentlyViewed
 from profiles.facts import Kind
 from profiles.part import Interaction
@@ -91,8 +90,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     exclude_bought: bool = False
     allowed: Mask | None = None
     """Items that may be answered; None: all."""
-    rows: Rows | None = None
-    """The places of `allowed` that the models know, where only they are of interest."""
     looser: Sequence[Mask] = ()
     """Items that may be answered if those are too few, each mask wider than the one before."""
     hidden: Mask | None = None
@@ -109,10 +106,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class Narrowing(Protocol):
-    """A model that takes less time for some items than for all."""
+    """A model that takes less time for the best items than for all."""
 
-    def scores_among(self, history: History, rows: Rows) -> Scores | None:
-        """`scores`, where `rows` are; elsewhere they may be 0."""
+    def best_scores(self, history: History, allowed: Mask, count: int) -> Scores | None:
+        """`scores` of the `count` best items allowed that have one above 0; of others 0 or theirs."""
 
 
 class Recommender:
@@ -147,7 +144,7 @@ class Recommender:
             if model is None:
                 continue
             known = whole if model_name == RecentlyViewed.name else history
-            scores = self._scores(model, request, known)
+            scores = self._scores(model, request, known, blocked, room)
             if scores is not None:
                 best, loosened = _best(scores, blocked, room, request)
                 if len(best):
@@ -189,10 +186,14 @@ class Recommender:
         chain = _CHAINS.get(surface, _COUNTS)
         return (self.manifest.champion, *chain) if surface == FOR_YOU else chain
 
-    def _scores(self, model: Model, request: Request, history: History) -> Scores | None:
+    def _scores(
+        self, model: Model, request: Request, history: History, blocked: Mask, room: int
+    ) -> Scores | None:
         if request.surface not in LIKENESS or not model.personal:
-            if request.rows is not None and isinstance(model, Narrowing):
-                return model.scores_among(history, request.rows)
+            needed = _needed(request, room)
+            if needed and isinstance(model, Narrowing):
+                allowed = _allowed(request, blocked)[: self._learned]
+                return model.best_scores(history, allowed, needed)
             return model.scores(history)
         likeness = [
             scores
@@ -300,9 +301,8 @@ def _best(
     size = len(scores)
     if request.favours is not None:
         scores = scores * request.favours.boost[:size]
+    best, needed = _ranked(scores * _allowed(request, blocked)[:size], limit, request), 0
     free = ~blocked[:size]
-    allowed = free if request.allowed is None else free & request.allowed[:size]
-    best, needed = _ranked(scores * allowed, limit, request), 0
     for loosened, mask in enumerate(request.looser, start=1):
         if len(best) >= limit:
             break
@@ -314,6 +314,18 @@ def _best(
             best = np.concatenate((best, added))
             needed = loosened
     return best, needed
+
+
+def _needed(request: Request, room: int) -> int:
+    """Of how many of the best items the scores are needed; 0: of all."""
+    if request.looser or request.favours is not None or request.variety.per_category:
+        return 0
+    return pool_of(room) if request.variety else room
+
+
+def _allowed(request: Request, blocked: Mask) -> Mask:
+    free = ~blocked
+    return free if request.allowed is None else free & request.allowed
 
 
 def _ranked(scores: Scores, limit: int, request: Request) -> npt.NDArray[np.int64]:

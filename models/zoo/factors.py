@@ -10,7 +10,7 @@ import scipy.linalg
 from models.errors import NotEnoughData
 from models.implicit_models import item_factors
 from models.interactions import Codes, Interactions
-from models.products import Products, Rows
+from models.products import Mask, Products
 from models.protocol import History, Scores
 from models.zoo.linear import history_values, strongest_causes
 
@@ -74,10 +74,10 @@ class ALS:
         vector = self._vector(history)
         return None if vector is None else self._products.of(vector)
 
-    def scores_among(self, history: History, rows: Rows) -> Scores | None:
-        """The same where `rows` are; elsewhere it may be 0."""
+    def best_scores(self, history: History, allowed: Mask, count: int) -> Scores | None:
+        """The scores of the `count` best items allowed; of others 0 or theirs."""
         vector = self._vector(history)
-        return None if vector is None else self._products.among(vector, rows)
+        return None if vector is None else self._products.best(vector, allowed, count)
 
     def _vector(self, history: History) -> npt.NDArray[np.float32] | None:
         system = self._system(history)

@@ -9,7 +9,6 @@ import numpy as np
 from models.filter_text import Filter
 from models.filters import Columns, Mask
 from models.merchandising import Merchandising
-from models.products import Rows
 from models.rules import Rule
 from models.variety import NO_CATEGORY, Categories
 from storage.ports import Catalog, CatalogItem
@@ -25,8 +24,6 @@ class Filtered(msgspec.Struct, frozen=True):
 
     allowed: Mask | None = None
     """None: everything."""
-    rows: Rows | None = None
-    """Where the models know what is allowed; None where looser masks may be needed too."""
     looser: tuple[Mask, ...] = ()
     given_up: tuple[str, ...] = ()
     """For each of `looser` the condition that it gives up."""
@@ -37,9 +34,8 @@ class Filtered(msgspec.Struct, frozen=True):
 
     @property
     def bytes(self) -> int:
-        """Memory of its masks and places."""
-        masks = (self.allowed, *self.looser, self.rows.places if self.rows else None)
-        return sum(mask.nbytes for mask in masks if mask is not None)
+        """Memory of its masks."""
+        return sum(mask.nbytes for mask in (self.allowed, *self.looser) if mask is not None)
 
 
 class ItemView:
@@ -55,7 +51,7 @@ class ItemView:
         self.version = catalog.version()
         items = list(_all(catalog))
         self.code = {item_id: n for n, item_id in enumerate(item_ids)}
-        self._learned = learned = len(self.code)
+        learned = len(self.code)
         for item in items:
             self.code.setdefault(item.id, len(self.code))
         self.more_items = list(self.code)[learned:]
@@ -124,7 +120,6 @@ class ItemView:
         (allowed, _), *looser = masks
         return Filtered(
             allowed,
-            None if relaxed else Rows(np.flatnonzero(allowed[: self._learned]).astype(np.int32)),
             tuple(mask for mask, _ in looser),
             tuple(given_up for _, given_up in looser),
             tuple(refused),

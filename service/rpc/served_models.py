@@ -185,7 +185,6 @@ def _request(asked: Asked, view: ItemView, filtered: Filtered) -> Request:
         exclude_seen=asked.exclude_seen,
         exclude_bought=asked.exclude_bought,
         allowed=filtered.allowed,
-        rows=filtered.rows,
         looser=filtered.looser,
         hidden=rules.hidden,
         unspoken=view.sensitive,

@@ -1,20 +1,26 @@
 """The large shop of the serving benchmark: a catalogue, factors of its items, and people who look at them."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from models.artefact import Manifest
+from models.interactions import Interactions
 from models.protocol import Model
 from models.registry import Registry
 from models.zoo.counting import Popular, RecentBuyers, Trending
 from models.zoo.factors import ALS
+from profiles.facts import Kind
 from storage.ports import CatalogItem
 from tests.workspace import DAY, NOON, Workspace
 
 FACTORS: Final = 128
 CATEGORIES: Final = 200
+ITERATIONS: Final = 4
+"""Of training: enough for factors of their final lengths, in a minute of one core."""
 FILTER: Final = "price < 500 AND in_stock AND category = 'Health'"
 """Half of the categories, four fifths of the prices, nine tenths in stock: about a third of the items."""
 
@@ -25,14 +31,50 @@ def make(folder: Path, items: int, people: int, events: int = 20) -> list[str]:
     random = np.random.default_rng(7)
     ids = [f"item-{n:06}" for n in range(items)]
     catalogue(world, ids, random)
-    for number in range(2):
-        learned(folder, ids, random, f"v{number + 1}")
+    factors = trained(ids, random)
+    for version in ("v1", "v2"):
+        learned(folder, ids, factors, version)
     users = [f"u{n}" for n in range(people)]
-    # As in a real shop few items have most of the views.
-    seen = np.minimum(random.zipf(1.3, (people, events)) - 1, items - 1)
+    seen = views(random, people, people * events, items)
     world.take(_events(users, seen), batch=1000)
     world.close()
     return users
+
+
+class Views(NamedTuple):
+    """Who looked at what, in parallel."""
+
+    user: npt.NDArray[np.int32]
+    item: npt.NDArray[np.int32]
+
+
+def views(random: np.random.Generator, people: int, count: int, items: int) -> Views:
+    """Each person likes three categories; in each few items have most of the views; a tenth is for anything."""
+    liked = random.integers(0, CATEGORIES, (people, 3))
+    user = np.sort(random.integers(0, people, count))
+    category = liked[user, random.integers(0, 3, count)]
+    rank = (items // CATEGORIES * random.random(count) ** 2.5).astype(int)
+    item = rank * CATEGORIES + category
+    anything = random.random(count) < 0.1
+    item[anything] = random.integers(0, items, int(anything.sum()))
+    return Views(user.astype(np.int32), item.astype(np.int32))
+
+
+def trained(ids: list[str], random: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Item factors of ALS, really learned: how long they are decides how many have to be read."""
+    count, people = 8 * len(ids), len(ids) // 3
+    seen = views(random, people, count, len(ids))
+    matrix = Interactions(
+        seen.user,
+        seen.item,
+        np.where(random.random(count) < 0.2, Kind.BOUGHT, Kind.VIEWED).astype(np.int8),
+        NOON - (90 * DAY * random.random(count)).astype(np.int64),
+        np.ones(count, np.float32),
+        np.array([f"u{n}" for n in range(people)], object),
+        np.array(ids, object),
+    )
+    als = ALS(factors=FACTORS, iterations=ITERATIONS).fit(matrix, NOON)
+    return np.asarray(als.arrays()["items"], dtype=np.float32)
 
 
 def catalogue(world: Workspace, ids: list[str], random: np.random.Generator) -> None:
@@ -57,11 +99,9 @@ def catalogue(world: Workspace, ids: list[str], random: np.random.Generator) -> 
     )
 
 
-def learned(folder: Path, ids: list[str], random: np.random.Generator, version: str) -> None:
-    """A version whose champion is ALS; its factors are made, for their values do not change the work."""
+def learned(folder: Path, ids: list[str], factors: npt.NDArray[np.float32], version: str) -> None:
+    """A version whose champion is ALS."""
     size = len(ids)
-    length = np.exp(random.normal(0, 0.8, (size, 1)))
-    factors = (random.normal(0, 0.1, (size, FACTORS)) * length).astype(np.float32)
     counts = (size / np.arange(1, size + 1)).astype(np.float32)
     models: dict[str, Model] = {"als": ALS.restore({"factors": FACTORS}, {"items": factors})}
     for kind in (Popular, RecentBuyers, Trending):
@@ -79,11 +119,10 @@ def learned(folder: Path, ids: list[str], random: np.random.Generator, version: 
         registry.promote(version, force="a benchmark")
 
 
-def _events(users: list[str], seen: Any) -> Any:
-    for n, user in enumerate(users):
-        for k, item in enumerate(seen[n].tolist()):
-            yield {
-                "type": "track", "event": "Product Viewed", "messageId": f"{user}:{k}", "userId": user,
-                "originalTimestamp": NOON - k * DAY, "receivedAt": NOON - k * DAY,
-                "properties": {"product_id": f"item-{item:06}"},
-            }  # fmt: skip
+def _events(users: list[str], seen: Views) -> Iterator[dict[str, Any]]:
+    for k, (user, item) in enumerate(zip(seen.user.tolist(), seen.item.tolist(), strict=True)):
+        at = NOON - k % 30 * DAY
+        yield {
+            "type": "track", "event": "Product Viewed", "messageId": str(k), "userId": users[user],
+            "originalTimestamp": at, "receivedAt": at, "properties": {"product_id": f"item-{item:06}"},
+        }  # fmt: skip

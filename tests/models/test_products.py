@@ -2,13 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from models import products
-from models.products import Products, Rows
+from models.metrics import top
+from models.products import Products
 
 RANDOM = np.random.default_rng(5)
 MATRIX = RANDOM.normal(size=(3_000, 16)).astype(np.float32)
@@ -17,16 +19,8 @@ VECTORS = RANDOM.normal(size=(40, 16)).astype(np.float32)
 
 @pytest.fixture(autouse=True)
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is too large for one product, and copies are few."""
+    """Everything is too large for one product."""
     monkeypatch.setattr(products, "SMALL", 0)
-
-
-def at_once(each: Callable[[int], None]) -> None:
-    threads = [threading.Thread(target=each, args=[n]) for n in range(len(VECTORS))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def test_each_thread_gets_its_own_product() -> None:
@@ -48,34 +42,36 @@ def test_each_thread_gets_its_own_product() -> None:
         assert found[n] == pytest.approx(MATRIX @ vector, abs=1e-4)
 
 
-def test_rows_that_come_again_are_copied_and_the_rest_is_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 2**32 - 1), st.floats(0, 3), st.floats(0, 1), st.integers(1, 300), st.integers(10, 4_000)
+)  # fmt: skip
+def test_the_best_are_the_best_of_the_whole_product(
+    seed: int, spread: float, share: float, count: int, head_rows: int
 ) -> None:
-    monkeypatch.setattr(products, "COPIES_BYTES_MAX", 2 * 700 * 16 * 4)
-    made = Products(MATRIX)
-    some = [Rows(np.arange(n, 3_000, 5)) for n in range(4)]
+    random = np.random.default_rng(seed)
+    matrix = (
+        random.normal(size=(3_000, 8)) * np.exp(spread * random.normal(size=(3_000, 1)))
+    ).astype(np.float32)
+    vector = random.normal(size=8).astype(np.float32)
+    allowed = random.random(3_000) < share
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "HEAD_BYTES_MAX", head_rows * 8 * 4)
+        patch.setattr(products, "BLOCK_ROWS", 64)
+        found = Products(matrix).best(vector, allowed, count)
 
-    def ask(n: int) -> None:
-        rows = some[n % len(some)]
-        for _ in range(3):
-            product = made.among(VECTORS[n], rows)
-            expected = (MATRIX @ VECTORS[n])[rows.places]
-            assert product[rows.places] == pytest.approx(expected, abs=1e-4)
-
-    failed: list[BaseException] = []
-    monkeypatch.setattr(threading, "excepthook", lambda told: failed.append(told.exc_value))
-    at_once(ask)
-    assert not failed
-    last = made.among(VECTORS[0], some[0])
-    assert np.count_nonzero(last) <= 600
-    assert made._copies._bytes <= products.COPIES_BYTES_MAX
+    scores = matrix @ vector
+    expected = top(scores * allowed, count)
+    assert scores[top(found * allowed, count)] == pytest.approx(scores[expected], rel=1e-4)
+    nonzero = np.flatnonzero(found)
+    assert found[nonzero] == pytest.approx(scores[nonzero], rel=1e-3, abs=1e-5)
 
 
-def test_rows_that_come_once_and_wide_ones_are_not_copied() -> None:
-    made = Products(MATRIX)
-    for rows in (Rows(np.arange(5)), Rows(np.arange(2_000))):
-        assert made.among(VECTORS[0], rows) == pytest.approx(MATRIX @ VECTORS[0], abs=1e-4)
-    assert not made._copies._made
+def test_the_longest_rows_are_enough_where_lengths_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = np.exp(-np.arange(3_000) / 100)
+    made = Products((MATRIX * lengths[:, None]).astype(np.float32))
+    monkeypatch.setattr(made, "of", lambda vector: pytest.fail("all rows were read"))
+    made.best(VECTORS[0], np.ones(3_000, bool), 10)
 
 
 def test_a_failure_reaches_whoever_asked() -> None:
