@@ -9,7 +9,7 @@ one product is under way is multiplied together, block by block: a block stays i
 """
 
 import threading
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,13 @@ FEW: Final = 0.05
 """A filter that lets fewer through: only these rows are read, wherever they are."""
 SLACK: Final = 1.0001
 """Rounding of float32 products, so that the bound stays one."""
+
+
+class Best(NamedTuple):
+    """Rows and their products, best first."""
+
+    rows: npt.NDArray[np.int64]
+    scores: Floats
 
 
 class _Asked:
@@ -69,36 +76,41 @@ class Products:
         assert asked.result is not None  # noqa: S101  # whoever had the turn before set it
         return asked.result
 
-    def best(self, vector: Floats, allowed: Mask, count: int) -> Floats:
-        """The product at the `count` rows allowed where it is largest and above 0; elsewhere it may be 0."""
-        if self.matrix.size <= SMALL:
-            return self.of(vector)
-        few = np.flatnonzero(allowed) if np.count_nonzero(allowed) < len(allowed) * FEW else None
-        if few is not None:
-            product = np.zeros(len(self.matrix), np.float32)
-            product[few] = self.matrix[few] @ vector
-            return product
-        found = self._from_longest(vector, allowed, count)
-        return self.of(vector) if found is None else found
+    def best(self, vector: Floats, allowed: Mask, count: int) -> Best:
+        """The `count` rows allowed with the largest products above 0, best first; ties by the smaller row."""
+        if count <= 0:
+            return Best(np.empty(0, np.int64), np.empty(0, np.float32))
+        if np.count_nonzero(allowed) < len(allowed) * FEW:
+            rows = np.flatnonzero(allowed)
+            return _best(rows, self.matrix[rows] @ vector, count)
+        found = self._from_longest(vector, allowed, count) if len(self._order) else None
+        if found is not None:
+            return found
+        product = self.of(vector)
+        rows = np.flatnonzero(allowed)
+        return _best(rows, product[rows], count)
 
-    def _from_longest(self, vector: Floats, allowed: Mask, count: int) -> Floats | None:
+    def _from_longest(self, vector: Floats, allowed: Mask, count: int) -> Best | None:
         """`best`, or None if the longest rows do not settle it."""
         length = float(np.linalg.norm(vector)) * SLACK
-        largest = np.empty(0, np.float32)
-        parts: list[Floats] = []
+        found = Best(np.empty(0, np.int64), np.empty(0, np.float32))
         end, step = 0, BLOCK_ROWS
         while end < len(self._order):
             start, end = end, min(end + step, len(self._order))
-            scores = (self._head[start:end] @ vector) * allowed[self._order[start:end]]
-            parts.append(scores)
-            largest = np.concatenate((largest, scores[scores > 0]))
-            if len(largest) > count:
-                largest = np.partition(largest, len(largest) - count)[-count:]
-            whole = end == len(self.matrix)
-            if whole or (len(largest) >= count > 0 and largest.min() > self._lengths[end] * length):
-                product = np.zeros(len(self.matrix), np.float32)
-                product[self._order[:end]] = np.concatenate(parts)
-                return product
+            rows = self._order[start:end]
+            scores = self._head[start:end] @ vector
+            let = allowed[rows]
+            if len(found.scores) == count:
+                let &= scores >= found.scores[-1]
+            found = _best(
+                np.concatenate((found.rows, rows[let])),
+                np.concatenate((found.scores, scores[let])),
+                count,
+            )
+            if end == len(self.matrix):
+                return found
+            if len(found.scores) == count and found.scores[-1] > self._lengths[end] * length:
+                return found
             step *= 2
         return None
 
@@ -120,3 +132,14 @@ class Products:
         except BaseException as error:
             for each in batch:
                 each.failure = error
+
+
+def _best(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
+    if len(rows) > count:
+        cut = np.partition(scores, len(scores) - count)[len(scores) - count]
+        near = scores >= cut
+        rows, scores = rows[near], scores[near]
+    order = np.lexsort((rows, -scores))[:count]
+    rows, scores = rows[order], scores[order]
+    above = scores > 0
+    return Best(rows[above].astype(np.int64), scores[above])

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from models.artefact import Bundle
 from models.merchandising import NOT_PROMOTED, Favours, Pin
 from models.metrics import top
+from models.products import Best
 from models.protocol import NOBODY, Code, History, Model, Scores
-from models.variety import Categories, Variety, pool_of, varied
+from models.variety import Categories, Variety, varied
 from models.zoo.personal import RecentlyViewed
 from profiles.facts import Kind
 from profiles.part import Interaction
@@ -108,8 +109,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Narrowing(Protocol):
     """A model that takes less time for the best items than for all."""
 
-    def best_scores(self, history: History, allowed: Mask, count: int) -> Scores | None:
-        """`scores` of the `count` best items allowed that have one above 0; of others 0 or theirs."""
+    def best(self, history: History, allowed: Mask, count: int) -> Best | None:
+        """The `count` best items allowed with a score above 0, best first, as `scores` has them."""
 
 
 class Recommender:
@@ -144,13 +145,11 @@ class Recommender:
             if model is None:
                 continue
             known = whole if model_name == RecentlyViewed.name else history
-            scores = self._scores(model, request, known, blocked, room)
-            if scores is not None:
-                best, loosened = _best(scores, blocked, room, request)
-                if len(best):
-                    picks = self._picks(model, best, scores, known, request)
-                    return Answer([*pinned, *picks], model_name, why, loosened)
-            why = why or self._why(request, scores, known)
+            best, loosened = self._best(model, request, known, blocked, room)
+            if best is not None and len(best.rows):
+                picks = self._picks(model, best, known, request)
+                return Answer([*pinned, *picks], model_name, why, loosened)
+            why = why or self._why(request, known, said=best is not None)
         return Answer(pinned, "", why or "no model is trained for this surface")
 
     def history_of(self, known: Sequence[Interaction], now_ms: int) -> History:
@@ -186,14 +185,19 @@ class Recommender:
         chain = _CHAINS.get(surface, _COUNTS)
         return (self.manifest.champion, *chain) if surface == FOR_YOU else chain
 
-    def _scores(
+    def _best(
         self, model: Model, request: Request, history: History, blocked: Mask, room: int
-    ) -> Scores | None:
+    ) -> tuple[Best | None, int]:
+        """The items to answer and how many looser masks that took; None if the model says nothing."""
+        alone = not (request.looser or request.favours or request.variety)
+        if alone and request.surface not in LIKENESS and isinstance(model, Narrowing):
+            allowed = _allowed(request, blocked)[: self._learned]
+            return model.best(history, allowed, room), 0
+        scores = self._scores(model, request, history)
+        return (None, 0) if scores is None else _best(scores, blocked, room, request)
+
+    def _scores(self, model: Model, request: Request, history: History) -> Scores | None:
         if request.surface not in LIKENESS or not model.personal:
-            needed = _needed(request, room)
-            if needed and isinstance(model, Narrowing):
-                allowed = _allowed(request, blocked)[: self._learned]
-                return model.best_scores(history, allowed, needed)
             return model.scores(history)
         likeness = [
             scores
@@ -232,8 +236,8 @@ class Recommender:
             for pin in shown[: request.limit]
         ]
 
-    def _why(self, request: Request, scores: Scores | None, history: History) -> str:
-        if scores is not None:
+    def _why(self, request: Request, history: History, *, said: bool) -> str:
+        if said:
             return "nothing that may be shown was left"
         if request.surface in LIKENESS:
             return "no context item is known to the model"
@@ -242,23 +246,23 @@ class Recommender:
     def _picks(
         self,
         model: Model,
-        best: npt.NDArray[np.int64],
-        scores: Scores,
+        best: Best,
         history: History,
         request: Request,
     ) -> list[Pick]:
-        codes = best.astype(np.int32)
+        codes = best.rows.astype(np.int32)
+        items = best.rows.tolist()
         if model.name in _COUNTED:
-            reasons = [(_COUNTED[model.name], "")] * len(best)
+            reasons = [(_COUNTED[model.name], "")] * len(items)
         elif model.name in _OWN:
-            reasons = [(_OWN[model.name], self.items[item]) for item in best]
+            reasons = [(_OWN[model.name], self.items[item]) for item in items]
         elif request.surface in LIKENESS:
             reasons = [(Code.SIMILAR, named) for named in self._likest(model, codes, request)]
         else:
             reasons = self._because(model, codes, history, request.unspoken)
         return [
-            Pick(self.items[item], float(scores[item]), *reason, _promoter(request.favours, item))
-            for item, reason in zip(best.tolist(), reasons, strict=True)
+            Pick(self.items[item], score, *reason, _promoter(request.favours, item))
+            for item, score, reason in zip(items, best.scores.tolist(), reasons, strict=True)
         ]
 
     def _because(
@@ -272,9 +276,12 @@ class Recommender:
         found = model.because(history, items)
         done = set(zip(history.items.tolist(), history.kinds.tolist(), strict=True))
         reasons = []
-        for cause in found.tolist() if found is not None else [-1] * len(items):
+        causes = found.tolist() if found is not None else [-1] * len(items)
+        for item, cause in zip(items.tolist(), causes, strict=True):
             named = cause >= 0 and not (unspoken is not None and unspoken[cause])
-            if named and (cause, Kind.BOUGHT) in done:
+            if cause == item and (cause, Kind.BOUGHT) in done:
+                reasons.append((Code.BUY_AGAIN, self.items[cause]))
+            elif named and (cause, Kind.BOUGHT) in done:
                 reasons.append((Code.BOUGHT, self.items[cause]))
             elif named and ((cause, Kind.VIEWED) in done or (cause, Kind.CLICKED) in done):
                 reasons.append((Code.VIEWED, self.items[cause]))
@@ -294,33 +301,22 @@ class Recommender:
         return [known[n] for n in shares[:, items].argmax(axis=0)]
 
 
-def _best(
-    scores: Scores, blocked: Mask, limit: int, request: Request
-) -> tuple[npt.NDArray[np.int64], int]:
-    """Codes of the items to answer, best first, and how many looser masks that took."""
+def _best(scores: Scores, blocked: Mask, limit: int, request: Request) -> tuple[Best, int]:
+    """The items to answer, best first, and how many looser masks that took."""
     size = len(scores)
-    if request.favours is not None:
-        scores = scores * request.favours.boost[:size]
-    best, needed = _ranked(scores * _allowed(request, blocked)[:size], limit, request), 0
+    ranked = scores if request.favours is None else scores * request.favours.boost[:size]
+    best, needed = _ranked(ranked * _allowed(request, blocked)[:size], limit, request), 0
     free = ~blocked[:size]
     for loosened, mask in enumerate(request.looser, start=1):
         if len(best) >= limit:
             break
         free[best] = False
-        more = scores * (free & mask[:size])
-        added = _ranked(more, limit - len(best), request)
+        added = _ranked(ranked * (free & mask[:size]), limit - len(best), request)
         if len(added):
             # Those that meet more come first, whatever their score.
             best = np.concatenate((best, added))
             needed = loosened
-    return best, needed
-
-
-def _needed(request: Request, room: int) -> int:
-    """Of how many of the best items the scores are needed; 0: of all."""
-    if request.looser or request.favours is not None or request.variety.per_category:
-        return 0
-    return pool_of(room) if request.variety else room
+    return Best(best, scores[best]), needed
 
 
 def _allowed(request: Request, blocked: Mask) -> Mask:

@@ -44,14 +44,9 @@ class Categories(msgspec.Struct, frozen=True):
     """Each category from the root, for example "health/vitamins"."""
 
 
-def pool_of(limit: int) -> int:
-    """Of how many of the best scores a list is chosen, where no cap asks for more."""
-    return max(POOL_MIN, limit * POOL_FACTOR)
-
-
 def varied(scores: Scores, limit: int, variety: Variety, categories: Categories) -> Picked:
     """Codes of up to `limit` items with scores above 0, best first."""
-    pool = pool_of(limit)
+    pool = max(POOL_MIN, limit * POOL_FACTOR)
     while True:
         best = top(scores, pool)
         chosen = _chosen(best, scores[best], limit, variety, categories)

@@ -62,9 +62,10 @@ def test_the_best_are_the_best_of_the_whole_product(
 
     scores = matrix @ vector
     expected = top(scores * allowed, count)
-    assert scores[top(found * allowed, count)] == pytest.approx(scores[expected], rel=1e-4)
-    nonzero = np.flatnonzero(found)
-    assert found[nonzero] == pytest.approx(scores[nonzero], rel=1e-3, abs=1e-5)
+    assert len(found.rows) == len(set(found.rows.tolist())) == len(expected)
+    assert allowed[found.rows].all()
+    assert found.scores == pytest.approx(scores[expected], rel=1e-3, abs=1e-5)
+    assert found.scores == pytest.approx(scores[found.rows], rel=1e-3, abs=1e-5)
 
 
 def test_the_longest_rows_are_enough_where_lengths_differ(monkeypatch: pytest.MonkeyPatch) -> None:
