@@ -90,19 +90,21 @@ class Columns:
         self.size = size
         self._own = {name: Column(size) for name in _OWN}
         self._attributes: dict[str, Column] = {}
+        self._later: dict[str, Callable[[], Iterable[tuple[int, str]]]] = {}
         self._own["in_stock"].flags = np.ones(size, np.int8)
         self._own["sensitive"].flags = np.zeros(size, np.int8)
 
-    def name(self, place: int, item_id: str) -> None:
-        """An item that there is, whether the catalogue knows it or not."""
-        self._own["id"].put(place, item_id)
+    def later(self, name: str, texts: Callable[[], Iterable[tuple[int, str]]]) -> None:
+        """Texts of a field by place, read when a filter first asks for it: few ask for ids and names."""
+        self._later[name] = texts
 
     def put(self, place: int, item: CatalogItem) -> None:
         """What the catalogue says of an item."""
         own = self._own
-        for name, text in (("name", item.name), ("brand", item.brand), ("currency", item.currency)):
-            if text:
-                own[name].put(place, text)
+        if item.brand:
+            own["brand"].put(place, item.brand)
+        if item.currency:
+            own["currency"].put(place, item.currency)
         if item.category.strip("/"):
             own["category"].put(place, item.category.strip("/"))
         own["in_stock"].flags[place] = item.in_stock
@@ -117,6 +119,13 @@ class Columns:
 
     def column(self, name: str, at: int = 0) -> Column:
         """A field; FilterError with the names that are near if there is none."""
+        if (texts := self._later.get(name)) is not None:
+            made = Column(self.size)
+            for place, text in texts():
+                made.put(place, text)
+            # Two threads may make it; both make the same.
+            self._own[name] = made
+            self._later.pop(name, None)
         found = self._own.get(name) or self._attributes.get(name.removeprefix(_ATTRIBUTES))
         if found is not None:
             return found
@@ -248,11 +257,11 @@ def columns_of(item_ids: Sequence[str], items: Iterable[CatalogItem]) -> Columns
     """Columns of a few items, for tests and notebooks."""
     made = Columns(len(item_ids))
     place = {item: n for n, item in enumerate(item_ids)}
-    for item, n in place.items():
-        made.name(n, item)
-    for each in items:
-        if each.id in place:
-            made.put(place[each.id], each)
+    known = [each for each in items if each.id in place]
+    for each in known:
+        made.put(place[each.id], each)
+    made.later("id", lambda: enumerate(item_ids))
+    made.later("name", lambda: [(place[each.id], each.name) for each in known if each.name])
     return made
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -77,18 +78,22 @@ class Running:
         """Answer calls and take events."""
         self.open()
         workspace, config = self._workspace, self._workspace.config
+        models = ServedModels(
+            workspace.registry,
+            workspace.store.catalog,
+            config.models.refresh_s,
+            rules=Path(config.models.rules),
+            aside=True,
+        )
+        with suppress(StoreUnavailable):  # then the first call tries it again
+            models.refresh()
         self._rpc = RpcServer(
             Served(
                 store=workspace.store,
                 keys=workspace.keys,
                 rules=config.identity,
                 reader=workspace.reader,
-                recommending=ServedModels(
-                    workspace.registry,
-                    workspace.store.catalog,
-                    config.models.refresh_s,
-                    rules=Path(config.models.rules),
-                ),
+                recommending=models,
                 now_ms=workspace.now_ms,
                 open_deciding=lambda: workspace.deciding,
                 segments=workspace.segments if config.store.kind == "sqlite" else None,

@@ -61,8 +61,8 @@ class ItemView:
         self.sensitive: Mask = np.zeros(self.size, bool)
         self.sensitive_ids: set[str] = set()
         self.columns = Columns(self.size)
-        for item_id, n in self.code.items():
-            self.columns.name(n, item_id)
+        self.columns.later("id", lambda: [(n, item_id) for item_id, n in self.code.items()])
+        self.columns.later("name", lambda: [(self.code[i], name) for i, name in self.names.items()])
         for item in items:
             self._place(self.code[item.id], item)
         self.categories = self._categories()

@@ -67,8 +67,14 @@ class ServedModels:
         refresh_s: float,
         clock: Callable[[], float] = time.monotonic,
         rules: Path | None = None,
+        *,
+        aside: bool = False,
     ) -> None:
-        """`rules` is the folder of rules for items. RulesError if they are wrong at the start."""
+        """`rules` is the folder of rules for items. RulesError if they are wrong at the start.
+
+        With `aside` a thread of its own looks for what is new, and no call waits for it but the first.
+        """
+        self._aside = aside
         self._registry = registry
         self._catalog = catalog
         self._refresh_s = refresh_s
@@ -116,12 +122,26 @@ class ServedModels:
             return
         if not self._refreshing.acquire(blocking=self._loaded is None):
             return
+        if self._aside and self._loaded is not None:
+            threading.Thread(target=self._refresh_aside, name="onefold-models", daemon=True).start()
+        else:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Look, and let go of the right to."""
         try:
             if self._clock() >= self._next_look:
                 self._look()
                 self._next_look = self._clock() + self._refresh_s
         finally:
             self._refreshing.release()
+
+    def _refresh_aside(self) -> None:
+        try:
+            self._refresh()
+        except Exception as error:
+            # Nobody waits for it: what was loaded answers, and the next look tries again.
+            _log.error("models could not be refreshed: %s", type(error).__name__)
 
     def _look(self) -> None:
         changed = self._look_at_rules()

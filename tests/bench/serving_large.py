@@ -93,7 +93,9 @@ def requests_of(users: Sequence[str]) -> list[bytes]:
 def serve(folder: Path, port: int) -> None:
     """Child: the real service."""
     world = Workspace(folder)
-    models = ServedModels(Registry(folder / "models"), world.store.catalog, refresh_s=0.2)
+    models = ServedModels(
+        Registry(folder / "models"), world.store.catalog, refresh_s=0.2, aside=True
+    )
     served = Served(
         store=world.store, keys=world.keys, rules=world.rules, reader=world.reader,
         recommending=models, now_ms=lambda: NOON,

@@ -1,5 +1,7 @@
 """The registry's champion behind the API: swapped when it moves, filtered by the catalogue."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -411,3 +413,28 @@ def test_diversity_reaches_the_models(shop: Workspace, registry: Registry) -> No
     answered = ask(served(shop, registry), surface=Surface.TRENDING, variety=Variety(0, 1))
     categories = [ITEMS[item.id][0] for item in answered.items]
     assert len(categories) == len(set(categories)) == 4
+
+
+def test_what_is_new_is_read_aside_while_the_old_answers(
+    shop: Workspace, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = promoted(shop, registry)
+    models = ServedModels(registry, shop.store.catalog, 0.001, aside=True)
+    assert ask(models).version == first.version
+    second = promoted(shop, registry, NOON + 1)
+    reading, may_read = threading.Event(), threading.Event()
+    load = registry.load
+
+    def slow(name: str = CHAMPION) -> Any:
+        reading.set()
+        assert may_read.wait(10)
+        return load(name)
+
+    monkeypatch.setattr(registry, "load", slow)
+    until = time.monotonic() + 10
+    while not reading.is_set() and time.monotonic() < until:
+        assert ask(models).version == first.version
+    assert ask(models).version == first.version
+    may_read.set()
+    while ask(models).version != second.version:
+        assert time.monotonic() < until
