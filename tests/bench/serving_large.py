@@ -262,6 +262,8 @@ def measure(
                     seen.setdefault((name, clients), []).append(run)
         figures = {key: show(key[0], str(key[1]), runs) for key, runs in seen.items()}
         best = max(figures["Recommend", clients][0] for clients in CLIENTS)
+        beside = load(bare, ECHO, requests, HALF_CLIENTS, seconds, rate=best / 2)
+        show("echo", "as many", [beside])
         half = load(ours, RECOMMEND, requests, HALF_CLIENTS, 2 * seconds, rate=best / 2)
         show("Recommend", "half load", [half])
         memory = [each.memory_full_info() for each in ours.processes]
@@ -318,6 +320,9 @@ def main() -> None:
         echo(options.echo, options.port)
         return
     print(machine("grpcio", "numpy", "protobuf"))
+    print(
+        f"others want {psutil.getloadavg()[0]:.1f} cores of it: timings compare with the echo's only"
+    )
     with tempfile.TemporaryDirectory() as name:
         users = make(Path(name), options.items, options.people)
         print(f"{options.items:,} items × {FACTORS} factors, {len(users)} people; {FILTER}")
