@@ -60,8 +60,9 @@ bench: bench-ingest bench-serving bench-quality bench-people ## every benchmark
 bench-ingest: $(READY) ## events per second and core, memory
 	$(RUN) -m tests.bench.ingest
 
-bench-serving: $(READY) ## GetProfile and Recommend beside a bare gRPC echo
+bench-serving: $(READY) ## GetProfile and Recommend beside a bare gRPC echo; 100,000 items with a filter
 	$(RUN) -m tests.bench.serving
+	$(RUN) -m tests.bench.serving_large
 
 bench-quality: $(READY) ## recommendations on real data (needs ../shared/data)
 	$(RUN) -m tests.bench.quality

@@ -23,3 +23,15 @@ class NoSuchModel(ModelError):
 
 class PromotionRefused(ModelError):
     """A baseline is not beaten; the message says by which and how far."""
+
+
+class FilterError(ModelError):
+    """A filter cannot be meant; says where in its text, counted from 1, and what would do."""
+
+    def __init__(self, at: int = 0, problem: str = "not a filter") -> None:
+        super().__init__(f"at character {at + 1}: {problem}")
+        self.at = at
+
+
+class RulesError(ModelError):
+    """Rules for items cannot be used; the message names file, line and field of everything wrong."""

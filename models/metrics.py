@@ -15,17 +15,20 @@ Values = npt.NDArray[np.float64]
 
 def top(scores: npt.NDArray[np.float32], limit: int) -> npt.NDArray[np.int64]:
     """Codes of the `limit` highest scores above 0, best first; ties by the smaller code."""
-    count = min(limit, int(np.count_nonzero(scores > 0)))
+    # Only those: where most scores are 0, as under a filter, partition takes thirty times as long.
+    known = np.flatnonzero(scores > 0)
+    values = scores[known]
+    count = min(limit, len(known))
     if count <= 0:
         return np.empty(0, np.int64)
-    if count < len(scores):
-        cut = np.partition(scores, len(scores) - count)[len(scores) - count]
-        above = np.flatnonzero(scores > cut)
-        best = np.concatenate((above, np.flatnonzero(scores == cut)[: count - len(above)]))
+    if count < len(known):
+        cut = np.partition(values, len(values) - count)[len(values) - count]
+        above = np.flatnonzero(values > cut)
+        best = np.concatenate((above, np.flatnonzero(values == cut)[: count - len(above)]))
     else:
-        best = np.arange(len(scores))
-    order = np.lexsort((best, -scores[best]))
-    return np.asarray(best[order])
+        best = np.arange(len(known))
+    order = np.lexsort((best, -values[best]))
+    return np.asarray(known[best[order]], dtype=np.int64)
 
 
 def ndcg(hits: npt.NDArray[np.bool_], relevant: int, k: int) -> float:

@@ -23,6 +23,7 @@ class Code(StrEnum):
     SIMILAR = "similar_to"
     TRENDING = "trending"
     POPULAR = "popular"
+    PINNED = "pinned"
     LIKED = "like_what_you_did"
     """What the history says as a whole; no single item stands out, or the one must not be named."""
 

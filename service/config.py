@@ -136,7 +136,11 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True):
     registry: str = ""
     """The folder of trained models. Empty: `models` in the data folder."""
     refresh_s: Annotated[float, Meta(gt=0)] = 2.0
-    """Seconds between looks at the champion: a promoted model answers after this."""
+    """Seconds between looks at the champion, the catalogue and the rules: what changed counts after this."""
+    rules: str = ""
+    """The folder of rules that pin, promote and hide items. Empty: `merchandising` in the data folder."""
+    sensitive_consent: str = "sensitive"
+    """The purpose of consent without which nobody is shown items that the catalogue marks sensitive."""
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):

@@ -358,10 +358,11 @@ def _placed(schema: Schema, origins: dict[str, str], folder: Path) -> Config:
             place("store.keys", schema.store.keys) if schema.store.keys else data / "onefold.keys"
         ),
     )
-    registry = schema.models.registry
+    registry, rules = schema.models.registry, schema.models.rules
     models = msgspec.structs.replace(
         schema.models,
         registry=str(place("models.registry", registry) if registry else data / "models"),
+        rules=str(place("models.rules", rules) if rules else data / "merchandising"),
     )
     placed = {"data": str(data), "store": store, "models": models}
     for section in ("cassandra", "kafka"):

@@ -1,7 +1,7 @@
 """ALS: item factors are learned; a person's vector is folded in for each request and never stored."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,19 @@ import scipy.linalg
 from models.errors import NotEnoughData
 from models.implicit_models import item_factors
 from models.interactions import Codes, Interactions
+from models.products import Best, Mask, Products
 from models.protocol import History, Scores
 from models.zoo.linear import history_values, strongest_causes
+
+
+class _Factor(NamedTuple):
+    """A symmetric positive matrix, or its Cholesky factor where float32 allows one."""
+
+    matrix: npt.NDArray[np.float32]
+    cholesky: npt.NDArray[np.float32] | None
+
+
+_Folded = tuple[Codes, npt.NDArray[np.float32], _Factor]
 
 
 class ALS:
@@ -34,6 +45,8 @@ class ALS:
         self.factors, self.alpha, self.regularization = factors, alpha, regularization
         self.iterations, self.half_life_days = iterations, half_life_days
         self._items: npt.NDArray[np.float32] = np.empty((0, factors), np.float32)
+        self._products = Products(self._items)
+        self._kept: tuple[History, _Folded | None] | None = None
         self._gram: npt.NDArray[np.float32] = np.empty((factors, factors), np.float32)
         self._length: npt.NDArray[np.float32] = np.empty(0, np.float32)
 
@@ -49,7 +62,8 @@ class ALS:
         return self
 
     def _learned(self, items: npt.NDArray[np.float32]) -> None:
-        self._items = items
+        self._products = Products(items)
+        self._items = self._products.matrix
         self._gram = (items.T @ items).astype(np.float32)
         self._gram[np.diag_indices(len(self._gram))] += self.regularization
         self._length = np.maximum(np.linalg.norm(items, axis=1), 1e-9).astype(np.float32)
@@ -68,21 +82,39 @@ class ALS:
 
     def scores(self, history: History) -> Scores | None:
         """The folded-in vector times all item factors."""
-        system = self._system(history)
-        if system is None:
+        vector = self._vector(history)
+        return None if vector is None else self._products.of(vector)
+
+    def best(self, history: History, allowed: Mask, count: int) -> Best | None:
+        """The `count` best items allowed with a score above 0, best first, as `scores` has them."""
+        vector = self._vector(history)
+        return None if vector is None else self._products.best(vector, allowed, count)
+
+    def _vector(self, history: History) -> npt.NDArray[np.float32] | None:
+        folded = self._folded(history)
+        if folded is None:
             return None
-        _, weighted, matrix = system
-        vector = _solve(matrix, weighted.sum(axis=0))
-        return np.asarray(self._items @ vector, dtype=np.float32)
+        _, weighted, factor = folded
+        return _solve(factor, weighted.sum(axis=0))
 
     def because(self, history: History, items: Codes) -> Codes | None:
         """The history's item with the largest share of each score: yᵢᵀ A⁻¹ cₕyₕ."""
-        system = self._system(history)
-        if system is None:
+        folded = self._folded(history)
+        if folded is None:
             return None
-        known, weighted, matrix = system
-        shares = weighted @ _solve(matrix, np.asarray(self._items[items]).T)
+        known, weighted, factor = folded
+        shares = weighted @ _solve(factor, np.asarray(self._items[items]).T)
         return strongest_causes(shares, known)
+
+    def _folded(self, history: History) -> _Folded | None:
+        """`_system` with its matrix factored. The last one is kept: reasons are asked for after scores."""
+        kept = self._kept
+        if kept is not None and kept[0] is history:
+            return kept[1]
+        system = self._system(history)
+        folded = None if system is None else (system[0], system[1], _factor(system[2]))
+        self._kept = (history, folded)
+        return folded
 
     def similar(self, item: int) -> Scores | None:
         """Cosine of the factors."""
@@ -110,12 +142,15 @@ class ALS:
         return made
 
 
-def _solve(
-    matrix: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    # sposv solves symmetric positive systems in float32: twice as fast as a general solver.
-    # It reads columns, and the matrix is symmetric: its transpose needs no copy in another order.
-    _, solution, info = scipy.linalg.lapack.sposv(matrix.T, right)
-    if info:
-        solution = np.linalg.lstsq(matrix, right, rcond=None)[0]
+def _factor(matrix: npt.NDArray[np.float32]) -> _Factor:
+    # LAPACK reads columns, and the matrix is symmetric: its transpose needs no copy in another order.
+    cholesky, info = scipy.linalg.lapack.spotrf(matrix.T, lower=False, clean=False)
+    return _Factor(matrix, None if info else cholesky)
+
+
+def _solve(factor: _Factor, right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    if factor.cholesky is None:
+        solution = np.linalg.lstsq(factor.matrix, right, rcond=None)[0]
+    else:
+        solution, _ = scipy.linalg.lapack.spotrs(factor.cholesky, right, lower=False)
     return np.asarray(solution, dtype=np.float32)

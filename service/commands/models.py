@@ -15,6 +15,7 @@ from models.evaluation import K, Leaderboard, Progress, leaderboard
 from models.interactions import Interactions
 from models.registry import ALIASES
 from models.train import train as train_models
+from service.commands.models_report import report_command, rules_command
 from service.output import (
     console,
     errors,
@@ -226,6 +227,10 @@ def promote(workspace: Workspace, version: str, force: str | None, as_json: bool
 def rollback(workspace: Workspace, as_json: bool) -> None:
     """Make the former champion champion again."""
     _moved(workspace.registry.roll_back(), as_json)
+
+
+models.add_command(report_command)
+models.add_command(rules_command)
 
 
 def _moved(manifest: Manifest, as_json: bool) -> None:

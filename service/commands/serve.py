@@ -2,6 +2,8 @@
 
 import threading
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 import click
 
@@ -76,18 +78,26 @@ class Running:
         """Answer calls and take events."""
         self.open()
         workspace, config = self._workspace, self._workspace.config
+        models = ServedModels(
+            workspace.registry,
+            workspace.store.catalog,
+            config.models.refresh_s,
+            rules=Path(config.models.rules),
+            aside=True,
+        )
+        with suppress(StoreUnavailable):  # then the first call tries it again
+            models.refresh()
         self._rpc = RpcServer(
             Served(
                 store=workspace.store,
                 keys=workspace.keys,
                 rules=config.identity,
                 reader=workspace.reader,
-                recommending=ServedModels(
-                    workspace.registry, workspace.store.catalog, config.models.refresh_s
-                ),
+                recommending=models,
                 now_ms=workspace.now_ms,
                 open_deciding=lambda: workspace.deciding,
                 segments=workspace.segments if config.store.kind == "sqlite" else None,
+                sensitive_consent=config.models.sensitive_consent,
             ),
             config.grpc,
             workspace.metrics.rpc,

@@ -16,10 +16,12 @@ from ingest.log import LogError, LogRefused, LogUnavailable
 from ingest.segments.defining import DefiningError, Outdated, Refused
 from models.errors import (
     ArtefactError,
+    FilterError,
     ModelError,
     NoSuchModel,
     NotEnoughData,
     PromotionRefused,
+    RulesError,
     TooManyItems,
 )
 from models.linking.errors import (
@@ -176,6 +178,8 @@ TABLE: Final[Mapping[type[Exception], Meaning]] = {
     TooManyItems: Meaning(
         _CODE.FAILED_PRECONDITION, "MODEL_TOO_LARGE", "there are too many items for this model"
     ),
+    FilterError: Meaning(_CODE.INVALID_ARGUMENT, "INVALID_FILTER"),
+    RulesError: Meaning(_CODE.FAILED_PRECONDITION, "RULES_WRONG", "the rules for items are wrong"),
     ArtefactError: Meaning(
         _CODE.FAILED_PRECONDITION,
         "MODEL_DAMAGED",

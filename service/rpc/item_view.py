@@ -1,107 +1,130 @@
-"""The catalogue as columns over a model's items, so that a filter is a boolean mask."""
+"""The catalogue over a model's items: what a filter lets through, what is sensitive, what rules do."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from service.rpc.recommending import Conditions
+from models.filter_text import Filter
+from models.filters import Columns, Mask
+from models.merchandising import Merchandising
+from models.rules import Rule
+from models.variety import NO_CATEGORY, Categories
 from storage.ports import Catalog, CatalogItem
-
-Mask = npt.NDArray[np.bool_]
 
 PAGE: Final = 5_000
 """Items read from the catalogue at once."""
-MASKS_MAX: Final = 256
-"""Masks kept for filters that come again: 256 × 100,000 items are 26 MB."""
-UNPRICED: Final = -1
+MASK_BYTES_MAX: Final = 64 << 20
+"""Masks kept for filters that come again: 640 over 100,000 items."""
+
+
+class Filtered(msgspec.Struct, frozen=True):
+    """What a filter lets through."""
+
+    allowed: Mask | None = None
+    """None: everything."""
+    looser: tuple[Mask, ...] = ()
+    given_up: tuple[str, ...] = ()
+    """For each of `looser` the condition that it gives up."""
+    refused: tuple[str, ...] = ()
+    """Conditions that cannot be meant, and so were given up at once."""
+    why_none: str = ""
+    """Why nothing passes; empty if something does."""
+
+    @property
+    def bytes(self) -> int:
+        """Memory of its masks."""
+        return sum(mask.nbytes for mask in (self.allowed, *self.looser) if mask is not None)
 
 
 class ItemView:
-    """What the catalogue says of each item of a model. Immutable but for its cache of masks.
+    """What the catalogue says of each item. Immutable but for its cache of masks.
 
-    An item that the catalogue does not know has no category, brand or price, and counts as in stock.
+    Places are those of the model's items, then of further items of the catalogue. An item that the
+    catalogue does not know has no category, brand or price, and counts as in stock.
     """
 
-    def __init__(self, item_ids: Sequence[str], catalog: Catalog) -> None:
-        code = {item_id: n for n, item_id in enumerate(item_ids)}
-        self.size = len(item_ids)
+    def __init__(
+        self, item_ids: Sequence[str], catalog: Catalog, rules: Sequence[Rule] = ()
+    ) -> None:
         self.version = catalog.version()
+        items = list(_all(catalog))
+        self.code = {item_id: n for n, item_id in enumerate(item_ids)}
+        learned = len(self.code)
+        for item in items:
+            self.code.setdefault(item.id, len(self.code))
+        self.more_items = list(self.code)[learned:]
+        """Of the catalogue, not known to the model."""
+        self.size = len(self.code)
         self.names: dict[str, str] = {}
         self.sensitive: Mask = np.zeros(self.size, bool)
         self.sensitive_ids: set[str] = set()
-        self._in_stock: Mask = np.ones(self.size, bool)
-        self._prices = np.full(self.size, UNPRICED, np.int64)
-        self._categories: dict[str, list[int]] = {}
-        self._brands: dict[str, list[int]] = {}
-        self._currencies: dict[str, list[int]] = {}
-        for item in _all(catalog):
-            if item.name:
-                self.names[item.id] = item.name
-            if item.sensitive:
-                self.sensitive_ids.add(item.id)
-            if (n := code.get(item.id)) is not None:
-                self._place(n, item)
-        self._masks: dict[tuple[Conditions | None, bool], Mask | None] = {}
+        self.columns = Columns(self.size)
+        self.columns.later("id", lambda: [(n, item_id) for item_id, n in self.code.items()])
+        self.columns.later("name", lambda: [(self.code[i], name) for i, name in self.names.items()])
+        for item in items:
+            self._place(self.code[item.id], item)
+        self.categories = self._categories()
+        self.rules = rules
+        self.merchandising = Merchandising(rules, self.columns, self.code)
+        self._kept: dict[tuple[Filter | None, bool, bool], Filtered] = {}
+        self._kept_bytes = 0
 
     def _place(self, n: int, item: CatalogItem) -> None:
-        self.sensitive[n] = item.sensitive
-        self._in_stock[n] = item.in_stock
-        self._categories.setdefault(item.category.lower(), []).append(n)
-        self._brands.setdefault(item.brand.lower(), []).append(n)
-        if item.price_micros is not None:
-            self._prices[n] = item.price_micros
-            self._currencies.setdefault(item.currency, []).append(n)
+        if item.name:
+            self.names[item.id] = item.name
+        if item.sensitive:
+            self.sensitive_ids.add(item.id)
+            self.sensitive[n] = True
+        self.columns.put(n, item)
 
-    def allowed(self, conditions: Conditions | None, *, hide_sensitive: bool) -> Mask | None:
-        """Which items may be answered; None for all."""
-        key = (conditions, hide_sensitive)
-        with suppress(KeyError):
-            return self._masks[key]
-        mask = self._mask(conditions, hide_sensitive)
-        if len(self._masks) >= MASKS_MAX:
-            self._masks.clear()
-        self._masks[key] = mask
-        return mask
+    def _categories(self) -> Categories:
+        column = self.columns.column("category")
+        code = column.text_of if len(column.text_of) else np.full(self.size, NO_CATEGORY, np.int32)
+        return Categories(code, list(column.texts))
 
-    def _mask(self, conditions: Conditions | None, hide_sensitive: bool) -> Mask | None:
-        if conditions is None and not hide_sensitive:
-            return None
-        mask: Mask = np.ones(self.size, bool)
+    def with_rules(self, rules: Sequence[Rule]) -> "ItemView":
+        """The same view under other rules."""
+        other = ItemView.__new__(ItemView)
+        other.__dict__.update(self.__dict__)
+        other.rules = rules
+        other.merchandising = Merchandising(rules, self.columns, self.code)
+        return other
+
+    def filtered(
+        self, wanted: Filter | None, *, relaxed: bool = False, hide_sensitive: bool
+    ) -> Filtered:
+        """What a filter lets through; FilterError if it asks for what cannot be, and is not relaxed."""
+        key = (wanted, relaxed, hide_sensitive)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._filtered(wanted, relaxed=relaxed, hide_sensitive=hide_sensitive)
+            if self._kept_bytes > MASK_BYTES_MAX:
+                self._kept.clear()
+                self._kept_bytes = 0
+            self._kept[key] = found
+            self._kept_bytes += found.bytes
+        return found
+
+    def _filtered(self, wanted: Filter | None, *, relaxed: bool, hide_sensitive: bool) -> Filtered:
+        if wanted is None:
+            return Filtered(~self.sensitive if hide_sensitive else None)
+        refused: list[str] = []
+        if relaxed:
+            masks, refused = self.columns.loosened(wanted)
+        else:
+            masks = [(self.columns.mask(wanted), "")]
         if hide_sensitive:
-            mask &= ~self.sensitive
-        if conditions is None:
-            return mask
-        if conditions.categories:
-            wanted = tuple(each.strip("/").lower() for each in conditions.categories)
-            below = tuple(each + "/" for each in wanted)
-            mask &= self._among(
-                {n: p for n, p in self._categories.items() if n in wanted or n.startswith(below)}
-            )
-        if conditions.brands:
-            brands = {each.lower() for each in conditions.brands}
-            mask &= self._among({n: p for n, p in self._brands.items() if n in brands})
-        if conditions.in_stock_only:
-            mask &= self._in_stock
-        if conditions.price_min_micros is not None or conditions.price_max_micros is not None:
-            mask &= self._prices != UNPRICED
-            if conditions.currency:
-                mask &= self._among(
-                    {conditions.currency: self._currencies.get(conditions.currency, [])}
-                )
-        if conditions.price_min_micros is not None:
-            mask &= self._prices >= conditions.price_min_micros
-        if conditions.price_max_micros is not None:
-            mask &= self._prices <= conditions.price_max_micros
-        return mask
-
-    def _among(self, places: Mapping[str, Sequence[int]]) -> Mask:
-        mask: Mask = np.zeros(self.size, bool)
-        for codes in places.values():
-            mask[codes] = True
-        return mask
+            masks = [(mask & ~self.sensitive, given_up) for mask, given_up in masks]
+        (allowed, _), *looser = masks
+        return Filtered(
+            allowed,
+            tuple(mask for mask, _ in looser),
+            tuple(given_up for _, given_up in looser),
+            tuple(refused),
+            "" if relaxed or allowed.any() else self.columns.why_none(wanted),
+        )
 
 
 def _all(catalog: Catalog) -> Iterator[CatalogItem]:

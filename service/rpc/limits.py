@@ -36,6 +36,8 @@ ATTRIBUTES_MAX: Final = 100
 RECOMMENDED_DEFAULT: Final = 10
 RECOMMENDED_MAX: Final = 200
 """Items in one answer: nobody scrolls further, and 200 reasons are 10 KB."""
+ROWS_MAX: Final = 12
+"""Rows of one page: 12 × 200 items are 1 MB."""
 CONTEXT_MAX: Final = 50
 """Context items: the products of a cart."""
 EXCLUDED_MAX: Final = 1_000

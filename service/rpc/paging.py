@@ -11,6 +11,8 @@ import msgspec
 from service.rpc.errors import InvalidArgument, Violation
 from service.rpc.limits import PAGE_DEFAULT, PAGE_MAX
 
+ATTRIBUTION: Final = "attribution"
+"""Purpose of the tokens that answers carry, and events bring back."""
 _MAC_BYTES: Final = 16
 """128 bits: nobody guesses one."""
 _Position = TypeVar("_Position")

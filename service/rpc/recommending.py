@@ -1,11 +1,13 @@
 """What the recommendation service asks of models: the one place that knows their API."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from models.filter_text import Filter
+from models.variety import Variety
 from profiles.part import Interaction
 
 
@@ -20,17 +22,6 @@ class Surface(StrEnum):
     RECENTLY_VIEWED = "RECENTLY_VIEWED"
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """Which items may be answered; an item must meet all that are set."""
-
-    categories: tuple[str, ...] = ()
-    brands: tuple[str, ...] = ()
-    price_min_micros: int | None = None
-    price_max_micros: int | None = None
-    currency: str = ""
-    in_stock_only: bool = False
-
-
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """One request for items."""
 
@@ -38,14 +29,21 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     history: Sequence[Interaction]
     """Newest first: what is stored, and what the caller says happened in this session."""
     context_items: tuple[str, ...] = ()
-    excluded: frozenset[str] = frozenset()
+    excluded: Collection[str] = frozenset()
     exclude_seen: bool = False
     exclude_bought: bool = False
-    conditions: Conditions | None = None
+    filter: Filter | None = None
+    """Which items may be answered."""
+    relaxed: bool = False
+    """Whether conditions of the filter are given up, from the last one on, where too few items meet them."""
+    variety: Variety = Variety()
+    segments: Collection[str] = frozenset()
+    """That the person is a member of: rules may be for some only."""
     limit: int = 10
     now_ms: int
     hide_sensitive: bool = False
-    """Somebody else may be looking: no item that is marked sensitive, and no reason that names one."""
+    """No consent, or somebody else may be looking: no item that is marked sensitive, and nothing that
+    follows from one."""
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -57,6 +55,8 @@ class Item(msgspec.Struct, frozen=True):
     text: str = ""
     because_of: str = ""
     """The item that the reason names."""
+    rule: str = ""
+    """The rule that pinned or promoted it."""
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,11 +67,13 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     trained_ms: int | None = None
     fallback: str = ""
-    """Why another model than the surface's first answered; empty if it did not."""
+    """Why another model than the surface's first answered, or nothing did; empty otherwise."""
+    given_up: Sequence[str] = ()
+    """Conditions of the filter that some of the items do not meet."""
 
 
 class Recommending(Protocol):
     """Recommends items."""
 
     def recommend(self, asked: Asked) -> Answered:
-        """Items for a request; an empty history gets a fallback."""
+        """Items for a request; an empty history gets a fallback. FilterError for a filter that cannot be."""

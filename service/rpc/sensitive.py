@@ -1,11 +1,23 @@
-"""What is left out of an answer for a device, since somebody else may be sitting there (DESIGN §3.3)."""
+"""What is left out without consent, and for a device: somebody else may be sitting there (DESIGN §3.3)."""
 
 from collections.abc import Iterable
 
 import msgspec
 
 from profiles.facts import items_of
+from storage.gathering import Answer
 from storage.ports import Catalog
+from storage.profiles import Found
+
+
+def may_see_sensitive(found: Found | None, purpose: str) -> bool:
+    """Whether sensitive items may be shown: to a person, known by an identifier of theirs, who consented."""
+    return (
+        found is not None
+        and bool(purpose)
+        and found.answered_by is Answer.PERSON
+        and found.profile.consent.get(purpose, False)
+    )
 
 
 class Sensitive:

@@ -36,10 +36,10 @@ from service.rpc.guard import Gate, GuardedServer, RpcMeter
 from service.rpc.identity_service import IdentityService
 from service.rpc.limits import METADATA_BYTES_MAX, SETTLE_S, WATCHERS_MAX
 from service.rpc.messages import MatchMessages
-from service.rpc.paging import Tokens
+from service.rpc.paging import ATTRIBUTION, Tokens
 from service.rpc.parsing import LookupParser, type_names
 from service.rpc.profile_service import ProfileService
-from service.rpc.recommendation_service import RecommendationService
+from service.rpc.recommendation_service import RecommendationService, SegmentsOf
 from service.rpc.recommending import Recommending
 from service.rpc.segment_service import SegmentService
 from service.rpc.sensitive import Sensitive
@@ -84,6 +84,10 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """The evaluate stage, where it runs in this process; None: workers keep segments current."""
     open_deciding: Callable[[], Deciding] | None = None
     """Who makes operators' decisions; None: nobody here."""
+    segments_of: SegmentsOf = lambda profile: ()
+    """The segments of a profile: rules for items may be for some only."""
+    sensitive_consent: str = ""
+    """The purpose of consent without which nobody is shown sensitive items; empty: nobody is."""
 
 
 class RpcServer:
@@ -216,8 +220,10 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: G
             served.recommending,
             lookups,
             matches,
-            Tokens(served.keys.hash_key, "attribution"),
+            Tokens(served.keys.hash_key, ATTRIBUTION),
             served.now_ms,
+            served.segments_of,
+            served.sensitive_consent,
         ),
         server,
     )

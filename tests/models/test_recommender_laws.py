@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import zoo
+from models import products, zoo
 from models.artefact import Bundle, Manifest, load, save
 from models.protocol import Code, Model
 from models.recommender import (
@@ -204,3 +204,31 @@ def test_nothing_trained_answers_with_nothing_and_says_so() -> None:
         answer = empty.recommend(Request(surface=surface, history=[], now_ms=NOW))
         assert (list(answer.picks), answer.model) == ([], "")
         assert "no model is trained" in answer.fallback
+
+
+def narrowed() -> Recommender:
+    """ALS that reads its longest factors first, as it does where there are many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "SMALL", 0)
+        patch.setattr(products, "BLOCK_ROWS", 2)
+        patch.setattr(products, "HEAD_BYTES_MAX", 5 * 8 * 4)
+        als = _MODELS["als"]
+        made = type(als).restore(als.parameters(), als.arrays())
+    return Recommender(Bundle(manifest("als", len(_NAMES)), _NAMES, {**_MODELS, "als": made}))
+
+
+NARROWED = narrowed()
+
+
+@settings(deadline=None)
+@given(requests)
+def test_reading_only_the_best_changes_no_answer(request: Request) -> None:
+    whole = RECOMMENDERS[list(zoo.CANDIDATES).index("als")].recommend(request)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "BLOCK_ROWS", 2)
+        some = NARROWED.recommend(request)
+    assert (some.model, some.fallback) == (whole.model, whole.fallback)
+    assert [p.score for p in some.picks] == pytest.approx([p.score for p in whole.picks], abs=1e-6)
+    assert {p.item for p in some.picks if p.score > 1e-5} == {
+        p.item for p in whole.picks if p.score > 1e-5
+    }

@@ -22,6 +22,8 @@ from service.rpc.server import RpcServer, Served
 from tests.workspace import NOON, Workspace
 
 TIMEOUT_S = 10.0
+SENSITIVE = "health"
+"""The purpose of consent that sensitive items need."""
 
 
 class RecentItems:
@@ -73,6 +75,8 @@ class Api:
             now_ms=lambda: self.now_ms,
             open_deciding=lambda: DecidingHere(self.shop.store, self.shop.rules),
             segments=self.shop.segments,
+            segments_of=lambda profile: [f"seen {profile.events}"],
+            sensitive_consent=SENSITIVE,
         )
         self.server = RpcServer(self.served, options or GrpcConfig(port=0, grace_s=0.2)).start()
         self.channel = grpc.insecure_channel(f"127.0.0.1:{self.server.port}")

@@ -5,14 +5,15 @@ from typing import Any
 import grpc
 import pytest
 
+from models.variety import Variety
 from profiles.facts import Kind
 from service.pb.onefold.v1 import common_pb2
 from service.pb.onefold.v1 import profile_service_pb2 as profile_pb
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
 from service.rpc import limits
-from service.rpc.recommendation_service import NEED_CONTEXT, SURFACES
+from service.rpc.recommend_requests import NEED_CONTEXT, SURFACES
 from service.rpc.recommending import Surface
-from tests.service.conftest import TIMEOUT_S, Api, who
+from tests.service.conftest import SENSITIVE, TIMEOUT_S, Api, who
 from tests.service.refusals import refused
 from tests.workspace import HOUR, NOON
 
@@ -104,6 +105,9 @@ def test_the_models_are_asked_what_the_caller_asked(api: Api) -> None:
             price_min=common_pb2.Money(currency_code="inr", units=1, nanos=500_000_000),
             price_max=common_pb2.Money(currency_code=INR, units=500),
         ),
+        filter_expression=" vegan OR NOT colour = 'red' ",
+        filter_mode=pb.FILTER_MODE_RELAXED,
+        diversity=pb.Diversity(weight=0.25, items_per_category_max=2),
     )  # fmt: skip
     (asked,) = api.models.asked
 
@@ -111,20 +115,86 @@ def test_the_models_are_asked_what_the_caller_asked(api: Api) -> None:
     assert (asked.context_items, asked.excluded) == (("soap",), frozenset({"comb"}))
     assert (asked.exclude_seen, asked.exclude_bought) == (True, True)
     assert asked.limit == limits.RECOMMENDED_MAX
-    conditions = asked.conditions
-    assert conditions is not None
-    assert (conditions.categories, conditions.brands) == (("Care",), ("Lux",))
-    assert conditions.in_stock_only
-    assert (conditions.price_min_micros, conditions.price_max_micros) == (1_500_000, 500_000_000)
-    assert conditions.currency == INR
+    assert str(asked.filter) == (
+        "category IN ('Care') AND brand IN ('Lux') AND currency = 'INR' AND price >= 1.5 "
+        "AND price <= 500 AND in_stock AND (vegan OR NOT colour = 'red')"
+    )
+    assert (asked.relaxed, asked.variety) == (True, Variety(0.25, 2))
 
 
-def test_whoever_may_be_somebody_else_sees_nothing_sensitive(api: Api) -> None:
-    api.shop.see(browser="b1", user="asha", view="soap")
+def consent(api: Api, granted: bool, at: int, **whom: str) -> None:
+    purposes = {"allowedConsentIds" if granted else "deniedConsentIds": [SENSITIVE]}
+    api.shop.see(at=at, view="soap", context={"consentManagement": purposes}, **whom)
+
+
+def test_sensitive_items_need_a_person_and_their_consent(api: Api) -> None:
+    def hidden(**whom: str) -> bool:
+        recommend(api, lookup=who(**whom))
+        return api.models.asked[-1].hide_sensitive
+
+    api.shop.see(browser="b1", user="asha", view="soap", at=NOON - 3)
+    assert hidden(user_id="asha")
+    consent(api, True, NOON - 2, browser="b1", user="asha")
+    assert not hidden(user_id="asha")
+    assert hidden(anonymous_id="b1")  # somebody else may be sitting there
+    assert hidden(user_id="ghost")
+    consent(api, False, NOON - 1, browser="b1", user="asha")
+    assert hidden(user_id="asha")
+
+
+def test_rules_hear_of_the_segments_that_a_person_is_in(api: Api) -> None:
+    api.shop.see(user="asha", view="soap")
     recommend(api, lookup=who(user_id="asha"))
-    recommend(api, lookup=who(anonymous_id="b1"))
+    recommend(api)
+    assert [sorted(asked.segments) for asked in api.models.asked] == [["seen 1"], []]
 
-    assert [asked.hide_sensitive for asked in api.models.asked] == [False, True]
+
+def page(api: Api, *rows: pb.RecommendRequest, **fields: Any) -> pb.RecommendPageResponse:
+    return api.recommendations.RecommendPage(
+        pb.RecommendPageRequest(rows=rows, **fields), timeout=TIMEOUT_S
+    )
+
+
+def row(surface: pb.Surface = pb.SURFACE_FOR_YOU, **fields: Any) -> pb.RecommendRequest:
+    return pb.RecommendRequest(surface=surface, **fields)
+
+
+def test_a_page_shows_no_item_twice(api: Api) -> None:
+    for n, item in enumerate(["soap", "comb", "towel", "cream"]):
+        api.shop.see(user="asha", view=item, at=NOON - 1 - n)
+    reply = page(
+        api, row(limit=2), row(pb.SURFACE_RECENTLY_VIEWED, exclude_item_ids=["towel"]), row(limit=5),
+        lookup=who(user_id="asha"), session_events=[clicked("lamp")], exclude_item_ids=["comb"],
+    )  # fmt: skip
+
+    shown = [[item.item_id for item in each.items] for each in reply.rows]
+    assert shown == [["lamp", "soap"], ["cream"], ["towel"]]
+    assert reply.newest_event_time.ToMilliseconds() == NOON
+    assert reply.match.answered_by == common_pb2.ANSWER_PERSON
+    assert len({each.attribution_token for each in reply.rows}) == 3
+    assert [asked.surface for asked in api.models.asked][1] is Surface.RECENTLY_VIEWED
+
+
+@pytest.mark.parametrize(
+    ("rows", "field"),
+    [
+        ([], "rows"),
+        ([row()] * (limits.ROWS_MAX + 1), "rows"),
+        ([row(), row(limit=-1)], "rows[1].limit"),
+        ([row(pb.SURFACE_UNSPECIFIED)], "rows[0].surface"),
+        ([row(pb.SURFACE_SIMILAR_ITEMS)], "rows[0].context_item_ids"),
+        ([row(lookup=who(user_id="asha"))], "rows[0].lookup"),
+        ([row(session_events=[clicked("soap")])], "rows[0].session_events"),
+        ([row(), row(filter_expression="price <")], "rows[1].filter_expression"),
+        ([row(filter=pb.ItemFilter(brands=["x"] * 101))], "rows[0].filter.brands"),
+    ],
+)
+def test_a_malformed_page_is_refused_with_its_field(
+    api: Api, rows: list[pb.RecommendRequest], field: str
+) -> None:
+    said = refused(lambda: page(api, *rows))
+    assert (said.code, said.fields) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+    assert not api.models.asked
 
 
 def test_each_answer_has_a_token_of_its_own(api: Api) -> None:
@@ -150,6 +220,11 @@ def test_each_answer_has_a_token_of_its_own(api: Api) -> None:
         ({"session_events": [clicked("x")] * 101}, "session_events"),
         ({"filter": pb.ItemFilter(categories=["x"] * 101)}, "filter.categories"),
         ({"filter": pb.ItemFilter(price_max=common_pb2.Money(nanos=10**9))}, "filter.price_max"),
+        ({"filter_expression": "price < 5 AND"}, "filter_expression"),
+        ({"filter_mode": 9}, "filter_mode"),
+        ({"diversity": pb.Diversity(weight=1.5)}, "diversity.weight"),
+        ({"diversity": pb.Diversity(weight=float("nan"))}, "diversity.weight"),
+        ({"diversity": pb.Diversity(items_per_category_max=-1)}, "diversity.items_per_category_max"),
         (
             {"filter": pb.ItemFilter(price_min=common_pb2.Money(currency_code="EUR"),
                                      price_max=common_pb2.Money(currency_code=INR))},

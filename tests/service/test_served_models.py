@@ -1,5 +1,7 @@
 """The registry's champion behind the API: swapped when it moves, filtered by the catalogue."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,12 @@ import pytest
 import models.recommender
 from models.artefact import Manifest
 from models.data import interactions
+from models.errors import FilterError, RulesError
+from models.filter_text import parse
 from models.protocol import Code, Model
 from models.registry import CHAMPION, Registry
 from models.train import train
+from models.variety import Variety
 from models.zoo.counting import Popular, RecentBuyers, Trending
 from models.zoo.linear import ItemKNN
 from models.zoo.personal import BuyAgain, RecentlyViewed
@@ -20,7 +25,7 @@ from profiles.part import Interaction
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
 from service.rpc import served_models
 from service.rpc.item_view import ItemView
-from service.rpc.recommending import Answered, Asked, Conditions, Surface
+from service.rpc.recommending import Answered, Asked, Surface
 from service.rpc.served_models import NOT_LOADED, NOT_TRAINED, ServedModels
 from storage.ports import CatalogItem
 from tests.service.conftest import TIMEOUT_S, Api, who
@@ -187,38 +192,47 @@ def test_whoever_may_be_somebody_else_is_shown_nothing_sensitive(
     assert "test-kit" in ids(ask(models, did("vitamin")))
 
 
-@pytest.mark.parametrize(
-    ("conditions", "expected"),
-    [
-        (Conditions(categories=("care",)), {"soap", "cream"}),
-        (Conditions(categories=("Care/Skin/",)), {"cream"}),
-        (Conditions(categories=("Care", "Health")), {"soap", "cream", "vitamin", "test-kit"}),
-        (Conditions(brands=("ACE",)), {"comb", "vitamin", "test-kit"}),
-        (Conditions(in_stock_only=True), {"soap", "cream", "vitamin", "test-kit", "unlisted"}),
-        (Conditions(price_max_micros=40 * 10**6, currency="INR"), {"soap", "comb"}),
-        (Conditions(price_min_micros=300 * 10**6, price_max_micros=500 * 10**6), {"cream", "vitamin"}),
-        (Conditions(price_max_micros=10**9, currency="EUR"), set()),
-        (Conditions(categories=("Shoes",)), set()),
-        (Conditions(categories=("Care",), brands=("Lux",), price_max_micros=10**8), {"soap"}),
-    ],
-)  # fmt: skip
-def test_a_filter_lets_through_what_meets_all_of_it(
-    shop: Workspace, conditions: Conditions, expected: set[str]
-) -> None:
-    view = ItemView([*ITEMS, "unlisted"], shop.store.catalog)
-    for _ in range(2):  # the second one is kept from the first
-        mask = view.allowed(conditions, hide_sensitive=False)
-        assert mask is not None
-        assert {
-            item for item, let in zip([*ITEMS, "unlisted"], mask, strict=True) if let
-        } == expected
-        hidden = view.allowed(conditions, hide_sensitive=True)
-        assert hidden is not None
-        assert np.array_equal(hidden, mask & ~view.sensitive)
-
-
 def test_without_a_filter_everything_may_be_answered(shop: Workspace) -> None:
-    assert ItemView(list(ITEMS), shop.store.catalog).allowed(None, hide_sensitive=False) is None
+    view = ItemView(list(ITEMS), shop.store.catalog)
+    assert view.filtered(None, hide_sensitive=False).allowed is None
+    hidden = view.filtered(None, hide_sensitive=True).allowed
+    assert hidden is not None
+    assert np.array_equal(hidden, ~view.sensitive)
+
+
+def test_a_filter_that_nothing_passes_says_why(shop: Workspace, registry: Registry) -> None:
+    promoted(shop, registry)
+    models = served(shop, registry)
+    for text, why in [
+        ("in_stock AND price < 5", "none has price < 5"),
+        ("price > 400 AND price < 100", "all of them by none"),
+        ("brand = 'Nobody'", "none has brand = 'Nobody'"),
+    ]:
+        answered = ask(models, did("soap"), filter=parse(text))
+        assert (list(answered.items), answered.model) == ([], "")
+        assert why in answered.fallback
+    with pytest.raises(FilterError, match=r"at character 1: .* did you mean brand"):
+        ask(models, filter=parse("brnad = 'Lux'"))
+
+
+def test_a_relaxed_filter_gives_up_from_the_last_condition_on_and_says_which(
+    shop: Workspace, registry: Registry
+) -> None:
+    promoted(shop, registry)
+    models = served(shop, registry)
+    wanted = parse("brand = 'Lux' AND price < 50 AND weigth < 5")
+    one = ask(models, filter=wanted, relaxed=True, limit=1, surface=Surface.TRENDING)
+    four = ask(models, filter=wanted, relaxed=True, limit=4, surface=Surface.TRENDING)
+
+    assert [item.id for item in one.items] == ["soap"]
+    assert len(one.given_up) == 1
+    assert "weigth < 5 (at character 34: no item has a field" in one.given_up[0]
+    assert [item.id for item in four.items][:2] == ["soap", "cream"]
+    assert list(four.given_up[1:]) == ["price < 50", "brand = 'Lux'"]
+    hidden = ask(
+        models, filter=wanted, relaxed=True, limit=9, surface=Surface.TRENDING, hide_sensitive=True
+    )
+    assert "test-kit" not in ids(hidden)
 
 
 def test_a_filter_holds_on_every_surface_and_for_fallbacks(
@@ -230,7 +244,7 @@ def test_a_filter_holds_on_every_surface_and_for_fallbacks(
         for history in ((), (did("soap"), did("vitamin"))):
             answered = ask(
                 models, *history, surface=surface, context_items=("cream",),
-                conditions=Conditions(brands=("Ace",), in_stock_only=True),
+                filter=parse("brand = 'Ace' AND in_stock"),
             )  # fmt: skip
             assert ids(answered) <= {"vitamin", "test-kit"}
 
@@ -240,11 +254,11 @@ def test_a_change_of_the_catalogue_counts_after_the_next_look(
 ) -> None:
     promoted(shop, registry)
     models = served(shop, registry)
-    in_stock = Conditions(in_stock_only=True)
-    assert "soap" in ids(ask(models, conditions=in_stock))
+    in_stock = parse("in_stock")
+    assert "soap" in ids(ask(models, filter=in_stock))
     shop.store.catalog.upsert([CatalogItem(id="soap", in_stock=False, updated_ms=1)])
 
-    assert "soap" not in ids(ask(models, conditions=in_stock))
+    assert "soap" not in ids(ask(models, filter=in_stock))
 
 
 def test_every_code_has_its_words() -> None:
@@ -287,3 +301,140 @@ def test_the_whole_way_from_an_event_to_a_recommendation(
     assert after_view.items[0].reason.text == "because you viewed Soap"
     assert [item.item_id for item in after_login.items] == [i.item_id for i in after_view.items]
     assert registry.resolve(CHAMPION) == after_login.model_version
+
+
+def test_what_is_viewed_since_training_was_viewed_recently(
+    shop: Workspace, registry: Registry
+) -> None:
+    promoted(shop, registry)
+    shop.store.catalog.upsert([CatalogItem(id="novelty", name="Novelty")])
+    models = served(shop, registry)
+    for surface, expected in (
+        (Surface.RECENTLY_VIEWED, ["novelty", "soap"]),
+        (Surface.BUY_AGAIN, []),
+    ):
+        answered = ask(
+            models, Interaction(NOON, 2, 0, "novelty", 1, 1), did("soap", 1), surface=surface
+        )
+        assert [item.id for item in answered.items] == expected
+    assert ids(ask(models, did("novelty"), did("soap"), exclude_bought=True)) == {"cream", "comb"}
+
+
+def test_without_consent_nothing_follows_from_a_sensitive_item(
+    shop: Workspace, registry: Registry
+) -> None:
+    promoted(shop, registry)
+    models = served(shop, registry)
+    told = ask(models, did("test-kit"), did("soap"), hide_sensitive=True, exclude_bought=True)
+    untold = ask(models, did("soap"), hide_sensitive=True, exclude_bought=True)
+    assert (told.items, told.fallback) == (untold.items, untold.fallback)
+
+
+RULES = """
+- name: gift
+  pin: [cream, unheard-of, test-kit]
+  surfaces: [TRENDING]
+  reason: our gift
+- name: vitamins
+  promote: all
+  where: category = 'Health'
+  boost: 100
+- name: no-combs
+  hide: [comb]
+- name: vip
+  hide: [soap]
+  segments: [vip]
+- name: past
+  hide: all
+  where: in_stock
+  until: 2020-01-01
+"""
+
+
+def ruled(shop: Workspace, registry: Registry, text: str) -> ServedModels:
+    folder = registry.folder.parent / "merchandising"
+    folder.mkdir(exist_ok=True)
+    (folder / "rules.yaml").write_text(text)
+    return ServedModels(registry, shop.store.catalog, refresh_s=0.5, clock=Clock(), rules=folder)
+
+
+def test_rules_pin_promote_and_hide(shop: Workspace, registry: Registry) -> None:
+    promoted(shop, registry)
+    models = ruled(shop, registry, RULES)
+    trending = ask(models, surface=Surface.TRENDING).items
+
+    assert [item.id for item in trending[:3]] == ["cream", "test-kit", "vitamin"]
+    assert (trending[0].code, trending[0].text, trending[0].rule) == (
+        Code.PINNED,
+        "our gift",
+        "gift",
+    )
+    assert (trending[2].code, trending[2].rule) == (Code.TRENDING, "vitamins")
+    assert "comb" not in {item.id for item in trending}
+    assert next(item for item in trending if item.id == "soap").rule == ""
+    assert "soap" not in ids(ask(models, surface=Surface.TRENDING, segments=["vip"]))
+    for surface in Surface:
+        answered = ask(models, did("soap"), did("comb"), surface=surface, context_items=("soap",))
+        assert "comb" not in ids(answered)
+
+
+def test_a_pin_is_shown_only_where_it_may_be(shop: Workspace, registry: Registry) -> None:
+    promoted(shop, registry)
+    models = ruled(shop, registry, RULES)
+    trending: dict[str, Any] = {"surface": Surface.TRENDING}
+    assert "test-kit" not in ids(ask(models, **trending, hide_sensitive=True))
+    assert "cream" not in ids(ask(models, **trending, excluded={"cream"}))
+    assert "cream" not in ids(ask(models, did("cream"), **trending, exclude_bought=True))
+    assert ids(ask(models, **trending, filter=parse("brand = 'Ace'"))) == {"test-kit", "vitamin"}
+    assert [item.id for item in ask(models, **trending, limit=1).items] == ["cream"]
+
+
+def test_rules_that_change_are_read_again_and_wrong_ones_leave_the_old_in_force(
+    shop: Workspace, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    promoted(shop, registry)
+    models = ruled(shop, registry, RULES)
+    path = registry.folder.parent / "merchandising" / "rules.yaml"
+    assert "comb" not in ids(ask(models, surface=Surface.TRENDING))
+    path.write_text("- name: x\n  hyde: [soap]\n")
+    assert "comb" not in ids(ask(models, surface=Surface.TRENDING))
+    assert "rules.yaml:2: hyde: no such field; did you mean hide?" in caplog.text
+    path.write_text("- name: other\n  hide: all\n  where: bradn = 'Lux'\n")
+    assert "comb" in ids(ask(models, surface=Surface.TRENDING))
+    assert "other: where: at character 1: no item has a field 'bradn'" in caplog.text
+    path.unlink()
+    assert "soap" in ids(ask(models, surface=Surface.TRENDING))
+    with pytest.raises(RulesError, match="must be a list of rules"):
+        ruled(shop, registry, "hide: [soap]")
+
+
+def test_diversity_reaches_the_models(shop: Workspace, registry: Registry) -> None:
+    promoted(shop, registry)
+    answered = ask(served(shop, registry), surface=Surface.TRENDING, variety=Variety(0, 1))
+    categories = [ITEMS[item.id][0] for item in answered.items]
+    assert len(categories) == len(set(categories)) == 4
+
+
+def test_what_is_new_is_read_aside_while_the_old_answers(
+    shop: Workspace, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = promoted(shop, registry)
+    models = ServedModels(registry, shop.store.catalog, 0.001, aside=True)
+    assert ask(models).version == first.version
+    second = promoted(shop, registry, NOON + 1)
+    reading, may_read = threading.Event(), threading.Event()
+    load = registry.load
+
+    def slow(name: str = CHAMPION) -> Any:
+        reading.set()
+        assert may_read.wait(10)
+        return load(name)
+
+    monkeypatch.setattr(registry, "load", slow)
+    until = time.monotonic() + 10
+    while not reading.is_set() and time.monotonic() < until:
+        assert ask(models).version == first.version
+    assert ask(models).version == first.version
+    may_read.set()
+    while ask(models).version != second.version:
+        assert time.monotonic() < until

@@ -27,27 +27,35 @@ from service.pb.onefold.v1 import common_pb2 as onefold_dot_v1_dot_common__pb2
 from service.pb.onefold.v1 import profile_service_pb2 as onefold_dot_v1_dot_profile__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'onefold/v1/recommendation_service.proto\x12\nonefold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\x1a onefold/v1/profile_service.proto\"\xa7\x02\n\x10RecommendRequest\x12$\n\x07surface\x18\x01 \x01(\x0e\x32\x13.onefold.v1.Surface\x12\"\n\x06lookup\x18\x02 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x18\n\x10\x65xclude_item_ids\x18\x05 \x03(\t\x12\x14\n\x0c\x65xclude_seen\x18\x06 \x01(\x08\x12\x16\n\x0e\x65xclude_bought\x18\x07 \x01(\x08\x12\x30\n\x0esession_events\x18\x08 \x03(\x0b\x32\x18.onefold.v1.SessionEvent\x12&\n\x06\x66ilter\x18\t \x01(\x0b\x32\x16.onefold.v1.ItemFilter\"t\n\x0cSessionEvent\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.onefold.v1.InteractionKind\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\nItemFilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x0e\n\x06\x62rands\x18\x02 \x03(\t\x12$\n\tprice_min\x18\x03 \x01(\x0b\x32\x11.onefold.v1.Money\x12$\n\tprice_max\x18\x04 \x01(\x0b\x32\x11.onefold.v1.Money\x12\x15\n\rin_stock_only\x18\x05 \x01(\x08\"\xb6\x02\n\x11RecommendResponse\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.onefold.v1.RecommendedItem\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x30\n\x0ctrained_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11newest_event_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x61llback\x18\x06 \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x07 \x01(\t\x12 \n\x05match\x18\x08 \x01(\x0b\x32\x11.onefold.v1.Match\x12\x19\n\x11\x61ttribution_token\x18\t \x01(\t\"U\n\x0fRecommendedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\"\n\x06reason\x18\x03 \x01(\x0b\x32\x12.onefold.v1.Reason\"5\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t*\xb9\x01\n\x07Surface\x12\x17\n\x13SURFACE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSURFACE_FOR_YOU\x10\x01\x12\x19\n\x15SURFACE_SIMILAR_ITEMS\x10\x02\x12\x1b\n\x17SURFACE_BOUGHT_TOGETHER\x10\x03\x12\x15\n\x11SURFACE_BUY_AGAIN\x10\x04\x12\x14\n\x10SURFACE_TRENDING\x10\x05\x12\x1b\n\x17SURFACE_RECENTLY_VIEWED\x10\x06\x32\x61\n\x15RecommendationService\x12H\n\tRecommend\x12\x1c.onefold.v1.RecommendRequest\x1a\x1d.onefold.v1.RecommendResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'onefold/v1/recommendation_service.proto\x12\nonefold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\x1a onefold/v1/profile_service.proto\"\x99\x03\n\x10RecommendRequest\x12$\n\x07surface\x18\x01 \x01(\x0e\x32\x13.onefold.v1.Surface\x12\"\n\x06lookup\x18\x02 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12\x18\n\x10\x63ontext_item_ids\x18\x03 \x03(\t\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x18\n\x10\x65xclude_item_ids\x18\x05 \x03(\t\x12\x14\n\x0c\x65xclude_seen\x18\x06 \x01(\x08\x12\x16\n\x0e\x65xclude_bought\x18\x07 \x01(\x08\x12\x30\n\x0esession_events\x18\x08 \x03(\x0b\x32\x18.onefold.v1.SessionEvent\x12&\n\x06\x66ilter\x18\t \x01(\x0b\x32\x16.onefold.v1.ItemFilter\x12\x19\n\x11\x66ilter_expression\x18\n \x01(\t\x12+\n\x0b\x66ilter_mode\x18\x0b \x01(\x0e\x32\x16.onefold.v1.FilterMode\x12(\n\tdiversity\x18\x0c \x01(\x0b\x32\x15.onefold.v1.Diversity\";\n\tDiversity\x12\x0e\n\x06weight\x18\x01 \x01(\x01\x12\x1e\n\x16items_per_category_max\x18\x02 \x01(\x05\"\xb2\x01\n\x14RecommendPageRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12*\n\x04rows\x18\x02 \x03(\x0b\x32\x1c.onefold.v1.RecommendRequest\x12\x30\n\x0esession_events\x18\x03 \x03(\x0b\x32\x18.onefold.v1.SessionEvent\x12\x18\n\x10\x65xclude_item_ids\x18\x04 \x03(\t\"\x9d\x01\n\x15RecommendPageResponse\x12+\n\x04rows\x18\x01 \x03(\x0b\x32\x1d.onefold.v1.RecommendResponse\x12 \n\x05match\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Match\x12\x35\n\x11newest_event_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"t\n\x0cSessionEvent\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.onefold.v1.InteractionKind\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\nItemFilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x0e\n\x06\x62rands\x18\x02 \x03(\t\x12$\n\tprice_min\x18\x03 \x01(\x0b\x32\x11.onefold.v1.Money\x12$\n\tprice_max\x18\x04 \x01(\x0b\x32\x11.onefold.v1.Money\x12\x15\n\rin_stock_only\x18\x05 \x01(\x08\"\xd2\x02\n\x11RecommendResponse\x12*\n\x05items\x18\x01 \x03(\x0b\x32\x1b.onefold.v1.RecommendedItem\x12\r\n\x05model\x18\x02 \x01(\t\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x30\n\x0ctrained_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11newest_event_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x61llback\x18\x06 \x01(\x08\x12\x17\n\x0f\x66\x61llback_reason\x18\x07 \x01(\t\x12 \n\x05match\x18\x08 \x01(\x0b\x32\x11.onefold.v1.Match\x12\x19\n\x11\x61ttribution_token\x18\t \x01(\t\x12\x1a\n\x12relaxed_conditions\x18\n \x03(\t\"c\n\x0fRecommendedItem\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12\"\n\x06reason\x18\x03 \x01(\x0b\x32\x12.onefold.v1.Reason\x12\x0c\n\x04rule\x18\x04 \x01(\t\"5\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07item_id\x18\x03 \x01(\t*\xb9\x01\n\x07Surface\x12\x17\n\x13SURFACE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSURFACE_FOR_YOU\x10\x01\x12\x19\n\x15SURFACE_SIMILAR_ITEMS\x10\x02\x12\x1b\n\x17SURFACE_BOUGHT_TOGETHER\x10\x03\x12\x15\n\x11SURFACE_BUY_AGAIN\x10\x04\x12\x14\n\x10SURFACE_TRENDING\x10\x05\x12\x1b\n\x17SURFACE_RECENTLY_VIEWED\x10\x06*Z\n\nFilterMode\x12\x1b\n\x17\x46ILTER_MODE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46ILTER_MODE_STRICT\x10\x01\x12\x17\n\x13\x46ILTER_MODE_RELAXED\x10\x02\x32\xb7\x01\n\x15RecommendationService\x12H\n\tRecommend\x12\x1c.onefold.v1.RecommendRequest\x1a\x1d.onefold.v1.RecommendResponse\x12T\n\rRecommendPage\x12 .onefold.v1.RecommendPageRequest\x1a!.onefold.v1.RecommendPageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'onefold.v1.recommendation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SURFACE']._serialized_start=1169
-  _globals['_SURFACE']._serialized_end=1354
+  _globals['_SURFACE']._serialized_start=1727
+  _globals['_SURFACE']._serialized_end=1912
+  _globals['_FILTERMODE']._serialized_start=1914
+  _globals['_FILTERMODE']._serialized_end=2004
   _globals['_RECOMMENDREQUEST']._serialized_start=148
-  _globals['_RECOMMENDREQUEST']._serialized_end=443
-  _globals['_SESSIONEVENT']._serialized_start=445
-  _globals['_SESSIONEVENT']._serialized_end=561
-  _globals['_ITEMFILTER']._serialized_start=564
-  _globals['_ITEMFILTER']._serialized_end=711
-  _globals['_RECOMMENDRESPONSE']._serialized_start=714
-  _globals['_RECOMMENDRESPONSE']._serialized_end=1024
-  _globals['_RECOMMENDEDITEM']._serialized_start=1026
-  _globals['_RECOMMENDEDITEM']._serialized_end=1111
-  _globals['_REASON']._serialized_start=1113
-  _globals['_REASON']._serialized_end=1166
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=1356
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=1453
+  _globals['_RECOMMENDREQUEST']._serialized_end=557
+  _globals['_DIVERSITY']._serialized_start=559
+  _globals['_DIVERSITY']._serialized_end=618
+  _globals['_RECOMMENDPAGEREQUEST']._serialized_start=621
+  _globals['_RECOMMENDPAGEREQUEST']._serialized_end=799
+  _globals['_RECOMMENDPAGERESPONSE']._serialized_start=802
+  _globals['_RECOMMENDPAGERESPONSE']._serialized_end=959
+  _globals['_SESSIONEVENT']._serialized_start=961
+  _globals['_SESSIONEVENT']._serialized_end=1077
+  _globals['_ITEMFILTER']._serialized_start=1080
+  _globals['_ITEMFILTER']._serialized_end=1227
+  _globals['_RECOMMENDRESPONSE']._serialized_start=1230
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1568
+  _globals['_RECOMMENDEDITEM']._serialized_start=1570
+  _globals['_RECOMMENDEDITEM']._serialized_end=1669
+  _globals['_REASON']._serialized_start=1671
+  _globals['_REASON']._serialized_end=1724
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2007
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=2190
 # @@protoc_insertion_point(module_scope)

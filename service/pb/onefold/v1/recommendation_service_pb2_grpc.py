@@ -40,6 +40,11 @@ class RecommendationServiceStub:
                 request_serializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendRequest.SerializeToString,
                 response_deserializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendResponse.FromString,
                 _registered_method=True)
+        self.RecommendPage = channel.unary_unary(
+                '/onefold.v1.RecommendationService/RecommendPage',
+                request_serializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendPageRequest.SerializeToString,
+                response_deserializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendPageResponse.FromString,
+                _registered_method=True)
 
 
 class RecommendationServiceServicer:
@@ -53,6 +58,13 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecommendPage(self, request, context):
+        """Items for several rows of a page in one call: the person is read once, and no item is shown twice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.Recommend,
                     request_deserializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendRequest.FromString,
                     response_serializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendResponse.SerializeToString,
+            ),
+            'RecommendPage': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendPage,
+                    request_deserializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendPageRequest.FromString,
+                    response_serializer=onefold_dot_v1_dot_recommendation__service__pb2.RecommendPageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class RecommendationService:
             '/onefold.v1.RecommendationService/Recommend',
             onefold_dot_v1_dot_recommendation__service__pb2.RecommendRequest.SerializeToString,
             onefold_dot_v1_dot_recommendation__service__pb2.RecommendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendPage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/onefold.v1.RecommendationService/RecommendPage',
+            onefold_dot_v1_dot_recommendation__service__pb2.RecommendPageRequest.SerializeToString,
+            onefold_dot_v1_dot_recommendation__service__pb2.RecommendPageResponse.FromString,
             options,
             channel_credentials,
             insecure,
