@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 from models import zoo
 from models.artefact import Manifest
 from models.errors import NotEnoughData
-from models.evaluation import Leaderboard, Progress, leaderboard
-from models.interactions import Interactions
+from models.evaluation import Leaderboard, Progress, fitted, leaderboard
+from models.interactions import DAY_MS, Interactions
 from models.protocol import Model
 from models.registry import Registry
+
+CLOCKS_APART_MS: Final = 15 * 60_000
+"""Later than now by more is the future: what events may be ahead of their receipt, as everywhere here."""
 
 
 def train(
@@ -24,17 +28,20 @@ def train(
     """Push a version as `candidate`. NotEnoughData if there is nothing to learn from."""
     if not len(interactions):
         raise NotEnoughData("there is nothing to learn from: no events that name a product")
-    grids = zoo.fitting(default(), len(interactions.items))
+    grids = zoo.fitting(default(), interactions)
     board, refusal = _judge(interactions, grids, test_days, progress)
     end_ms = interactions.window[1] + 1
-    models: dict[str, Model] = {}
-    for n, grid in enumerate(grids):
-        progress(f"learning {grid[0].name}", n, len(grids))
-        chosen = grid[0]
-        if board is not None:
-            parameters = board.row(chosen.name).parameters
-            chosen = next(model for model in grid if dict(model.parameters()) == parameters)
-        models[chosen.name] = chosen.fit(interactions, end_ms)
+    if end_ms > now_ms + CLOCKS_APART_MS:
+        refusal = (
+            f"its newest interaction lies {(end_ms - now_ms) / DAY_MS:.1f} days in the future: "
+            "correct the times, or the clock of this machine"
+        )
+    chosen = [_chosen(grid, board) for grid in grids]
+    steps = iter(range(len(grids) + 1))
+    models = fitted(
+        chosen, interactions, end_ms,
+        lambda name: progress(f"learning {name} from everything", next(steps), len(grids)),
+    )  # fmt: skip
     champion = board.best.model if board is not None else zoo.CANDIDATES[0]
     data_hash = interactions.content_hash()
     stamp = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y%m%d-%H%M%S")
@@ -52,6 +59,13 @@ def train(
         refusal=refusal or (board.refusal(champion) if board is not None else ""),
     )
     return registry.push(manifest, [str(item) for item in interactions.items], models)
+
+
+def _chosen(grid: list[Model], board: Leaderboard | None) -> Model:
+    if board is None:
+        return grid[0]
+    parameters = board.row(grid[0].name).parameters
+    return next((model for model in grid if dict(model.parameters()) == parameters), grid[0])
 
 
 def _judge(

@@ -11,8 +11,9 @@ from rich.console import Group, RenderableType
 from models import data
 from models.artefact import Manifest
 from models.errors import NoSuchModel, PromotionRefused
-from models.evaluation import K, Leaderboard, Progress, leaderboard
+from models.evaluation import Leaderboard, Progress, leaderboard
 from models.interactions import Interactions
+from models.judging import K
 from models.registry import ALIASES
 from models.train import train as train_models
 from service.output import (
