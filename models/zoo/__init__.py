@@ -32,9 +32,7 @@ CLASSES: Final[dict[str, type[Any]]] = {
 BASELINES: Final = ("popular", "recent_buyers", "trending")
 """A model that does not beat each of these is not promoted."""
 
-CANDIDATES: Final = (
-    "item_knn", "als", "ease", "session_knn", "bought_together", "content", "blend",
-)  # fmt: skip
+CANDIDATES: Final = ("item_knn", "als", "ease", "session_knn", "content", "blend")
 """Models that can find items that a person does not know yet; so can those that packages add."""
 
 REPEATING: Final = ("buy_again", "recently_viewed")

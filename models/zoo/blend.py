@@ -140,7 +140,7 @@ class Blend:
         causes = np.full(len(items), -1, np.int32)
         own = np.isin(items, seen_of(history, True))
         causes[own] = items[own]
-        for n in np.argsort(-self._weights[0], kind="stable"):
+        for n in sorted(range(len(self.parts)), key=self._says):
             part = self.parts[n]
             if self._weights[0, n] <= 0 or not part.personal or part.name in _OWN:
                 continue
@@ -148,6 +148,12 @@ class Blend:
             if found is not None:
                 causes = np.where(causes < 0, found, causes)
         return causes.astype(np.int32)
+
+    def _says(self, part: int) -> tuple[int, float]:
+        """Who is asked for reasons first: what was made to tell items apart, then by weight."""
+        name = self.parts[part].name
+        told = _TELLING.index(name) if name in _TELLING else len(_TELLING)
+        return told, -float(self._weights[0, part])
 
     def similar(self, item: int) -> Scores | None:
         """The mean of what the parts find similar, each by its own best."""
@@ -200,6 +206,7 @@ class Blend:
         return made
 
 
+_TELLING: Final = ("ease", "item_knn", "als")
 _OWN: Final = ("buy_again", "recently_viewed")
 """They would name an item as its own reason."""
 

@@ -1,7 +1,7 @@
 """Models that know only the person: what they bought before, what they looked at last."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from profiles.facts import Kind
 
 _LOOKED = np.zeros(16, bool)
 _LOOKED[[Kind.VIEWED, Kind.CLICKED, Kind.ADDED, Kind.WISHED]] = True
+
+_DAYS: Final = 1 << 20
+"""More days than times in milliseconds reach that anybody means: up to the year 4,800."""
 
 
 class Personal:
@@ -119,10 +122,13 @@ class BuyAgain(Personal):
         self, items: Codes, times_ms: npt.NDArray[np.int64], now_ms: int
     ) -> tuple[Codes, npt.NDArray[np.float64]]:
         """Distinct items, and the share of the usual days between two purchases that has passed."""
-        days = np.unique(np.stack((items.astype(np.int64), times_ms // DAY_MS)), axis=1)
-        found, first, count = np.unique(days[0], return_index=True, return_counts=True)
-        newest = days[1][first + count - 1]
-        own = (newest - days[1][first]) / np.maximum(count - 1, 1)
+        item, day = np.divmod(
+            np.unique(items.astype(np.int64) * _DAYS + np.clip(times_ms // DAY_MS, 0, _DAYS - 1)),
+            _DAYS,
+        )
+        found, first, count = np.unique(item, return_index=True, return_counts=True)
+        newest = day[first + count - 1]
+        own = (newest - day[first]) / np.maximum(count - 1, 1)
         usual = np.where(count > 1, own, self._gaps[found])
         passed = np.maximum(now_ms / DAY_MS - newest, 0)
         return found.astype(np.int32), np.minimum(1, passed / np.maximum(usual, 1))
@@ -146,12 +152,11 @@ class BuyAgain(Personal):
 
 def _gaps(purchases: Interactions, size: int) -> npt.NDArray[np.float32]:
     """Days between two purchases of an item by one person, on average; 0: nobody bought it twice."""
-    days = np.unique(
-        np.stack((purchases.item.astype(np.int64), purchases.user, purchases.time_ms // DAY_MS)),
-        axis=1,
-    )
-    again = (np.diff(days[0]) == 0) & (np.diff(days[1]) == 0)
-    item, gap = days[0][1:][again], np.diff(days[2])[again]
+    day = np.clip(purchases.time_ms // DAY_MS, 0, _DAYS - 1)
+    order = np.lexsort((day, purchases.item, purchases.user))
+    user, item, day = purchases.user[order], purchases.item[order], day[order]
+    again = (np.diff(user) == 0) & (np.diff(item) == 0) & (np.diff(day) > 0)
+    item, gap = item[1:][again], np.diff(day)[again]
     return (np.bincount(item, gap, size) / np.maximum(np.bincount(item, minlength=size), 1)).astype(
         np.float32
     )

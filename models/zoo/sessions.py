@@ -42,36 +42,38 @@ class SessionKNN:
     def fit(self, interactions: Interactions, now_ms: int) -> Self:
         """Index the sessions before `now_ms`, both ways."""
         known = interactions.until(now_ms)
-        known = known.where(weights_of(known.kind) > 0)
         if not len(known):
             raise NotEnoughData("session_knn: no interactions to learn from")
+        known = known.where(weights_of(known.kind) > 0)
         order = np.lexsort((known.time_ms, known.user))
         user, item, time = known.user[order], known.item[order], known.time_ms[order]
         new = np.ones(len(user), bool)
-        apart = np.diff(time) > self.gap_minutes * 60_000
-        new[1:] = (user[1:] != user[:-1]) | apart
-        step = np.cumsum(np.append(True, new[1:] | (np.diff(time) > 0)))
-        session = np.cumsum(new) - 1
-        ends = np.append(np.flatnonzero(new)[1:], len(user))
+        new[1:] = (user[1:] != user[:-1]) | (np.diff(time) > self.gap_minutes * 60_000)
+        later = np.ones(len(user), bool)
+        later[1:] = new[1:] | (np.diff(time) > 0)
+        step, session = np.cumsum(later), np.cumsum(new) - 1
+        ends = np.append(np.flatnonzero(new), len(user))[1:]
         kept = np.arange(len(user)) >= ends[session] - SESSION_EVENTS_MAX
         # Sessions in order of their ends, so that the newest have the largest numbers.
         number = np.empty(len(ends), np.int64)
         number[np.argsort(time[ends - 1], kind="stable")] = np.arange(len(ends))
-        self._index(number[session][kept], item[kept], step[kept], len(interactions.items))
+        self._index(
+            number[session][kept], item[kept], step[kept], len(ends), len(interactions.items)
+        )
         last_ms = np.empty(len(ends), np.int64)
         last_ms[number] = time[ends - 1]
-        value = 1 / np.sqrt(np.diff(self._arrays["session_starts"]))
+        value = 1 / np.sqrt(np.maximum(np.diff(self._arrays["session_starts"]), 1))
         if self.half_life_days is not None:
             value *= decay(now_ms - last_ms, self.half_life_days)
         self._arrays["value"] = value.astype(np.float32)
         return self
 
     def _index(
-        self, session: npt.NDArray[Any], item: Codes, step: npt.NDArray[Any], items: int
-    ) -> None:
+        self, session: npt.NDArray[Any], item: Codes, step: npt.NDArray[Any], sessions: int,
+        items: int,
+    ) -> None:  # fmt: skip
         forth = np.lexsort((step, session))
         back = np.lexsort((-session, item))
-        sessions = int(session.max()) + 1
         # A session counts once for the idf of an item that it holds twice.
         pairs = np.unique(np.stack((item, session)), axis=1)
         holding = np.bincount(pairs[0], minlength=items)
