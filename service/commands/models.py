@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 
 from models import data
 from models.artefact import Manifest
-from models.errors import NoSuchModel, PromotionRefused
+from models.errors import ModelError, NoSuchModel, NotEnoughData, PromotionRefused
 from models.evaluation import Leaderboard, Progress, leaderboard
+from models.files import Columns, read
 from models.interactions import Interactions
 from models.judging import K
 from models.registry import ALIASES
@@ -83,46 +84,51 @@ def train(workspace: Workspace, test_days: int, promote: bool, as_json: bool) ->
               help="Judge on a CSV or Parquet file instead of the store.")  # fmt: skip
 @click.option("--user-column", default="user", show_default=True)
 @click.option("--item-column", default="item", show_default=True)
-@click.option("--time-column", default="time_ms", show_default=True)
+@click.option("--time-column", default="time_ms", show_default=True,
+              help="Dates, or seconds or milliseconds since 1970.")  # fmt: skip
+@click.option("--event-column", help="view, cart, purchase, …; without it every row is a purchase.")
+@click.option("--quantity-column", help="How many; without it one.")
+@click.option("--random-split", is_flag=True,
+              help="The file has no times: split at random, which flatters every model.")  # fmt: skip
 @click.option("--test-days", default=30, show_default=True, help="Newest days to judge models on.")
 @json_option
 @pass_workspace
 def evaluate(
-    workspace: Workspace, file: Path | None, user_column: str, item_column: str, time_column: str,
-    test_days: int, as_json: bool,
+    workspace: Workspace, file: Path | None, random_split: bool, test_days: int, as_json: bool,
+    **named: str | None,
 ) -> None:  # fmt: skip
-    """Print the leaderboard: every model on the newest days, with intervals, and the verdict."""
+    """Choose settings, compare every model on the newest days, with intervals, and say which is best."""
+    columns = Columns(
+        named["user_column"] or "",
+        named["item_column"] or "",
+        None if random_split else named["time_column"],
+        named["event_column"],
+        named["quantity_column"],
+    )
     with _progress() as progress:
-        known = (
-            load_interactions(workspace)
-            if file is None
-            else _from_file(file, user_column, item_column, time_column)
-        )
-        board = leaderboard(known, test_days=test_days, progress=progress)
+        if file is None:
+            board = leaderboard(
+                load_interactions(workspace), test_days=test_days, progress=progress
+            )
+        else:
+            board = _judge_file(file, columns, test_days, progress)
     show(board, as_json, render_board)
 
 
-def _from_file(file: Path, user: str, item: str, time: str) -> Interactions:
+def _judge_file(file: Path, columns: Columns, test_days: int, progress: Progress) -> Leaderboard:
     try:
-        import pandas as pd
-    except ImportError as error:
-        raise click.ClickException(
-            "--data needs pandas: pip install 'onefold[notebook]'"
-        ) from error
-    try:
-        frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(f"{file}: {error}") from error
-    for column in (user, item, time):
-        if column not in frame.columns:
-            known = ", ".join(map(str, frame.columns))
-            raise click.ClickException(f"{file}: no column {column!r}; it has {known}")
-    if frame[time].dtype.kind not in "Mif":
+        found = read(file, columns)
+        for why, rows in found.left_out.items():
+            errors.print(f"{file}: {rows:,} of {found.rows:,} rows left out: {why}", markup=False)
         try:
-            frame[time] = pd.to_datetime(frame[time])
-        except (ValueError, TypeError) as error:
-            raise click.ClickException(f"{file}: {time}: {error}") from error
-    return Interactions.from_table(frame.dropna(subset=[user, item, time]), user, item, time)
+            return leaderboard(found.interactions, test_days=test_days, progress=progress)
+        except NotEnoughData as error:
+            raise NotEnoughData(f"{file}: {error}") from None
+    except ModelError as error:
+        hint = ""
+        if columns.time is not None and f"no column {columns.time!r}" in str(error):
+            hint = "; name it with --time-column, or ask for --random-split if there are no times"
+        raise click.ClickException(f"{error}{hint}") from None
 
 
 def render_board(board: Leaderboard) -> RenderableType:
