@@ -52,6 +52,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """None: there was too little to evaluate on."""
     refusal: str = ""
     """Why it must not be promoted; empty if it may."""
+    note: str = ""
+    """What came of the comparison with the champion of the time."""
     libraries: dict[str, str] = {}
     files: dict[str, str] = {}
     """SHA-256 of every other file."""

@@ -150,7 +150,7 @@ def _times(file: Path, frame: Any, column: str | None) -> npt.NDArray[np.int64]:
     said = frame[column]
     if said.dtype.kind not in "iufM":
         numbers = pd.to_numeric(said, errors="coerce")
-        if numbers.notna().mean() > 0.5:
+        if numbers.notna().mean() >= 0.5:
             said = numbers
     if said.dtype.kind in "iuf":
         values = said.to_numpy(dtype=np.float64, na_value=np.nan)

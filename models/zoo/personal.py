@@ -130,7 +130,7 @@ class BuyAgain(Personal):
         newest = day[first + count - 1]
         own = (newest - day[first]) / np.maximum(count - 1, 1)
         usual = np.where(count > 1, own, self._gaps[found])
-        passed = np.maximum(now_ms / DAY_MS - newest, 0)
+        passed = np.maximum(now_ms // DAY_MS - newest, 0)
         return found.astype(np.int32), np.minimum(1, passed / np.maximum(usual, 1))
 
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:

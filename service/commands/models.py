@@ -94,7 +94,7 @@ def train(workspace: Workspace, test_days: int, promote: bool, as_json: bool) ->
 @json_option
 @pass_workspace
 def evaluate(
-    workspace: Workspace, file: Path | None, random_split: bool, test_days: int, as_json: bool,
+    workspace: Workspace, /, file: Path | None, random_split: bool, test_days: int, as_json: bool,
     **named: str | None,
 ) -> None:  # fmt: skip
     """Choose settings, compare every model on the newest days, with intervals, and say which is best."""
