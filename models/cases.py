@@ -61,7 +61,9 @@ def cases_of(
     strangers: list[Case] = []
     by_user = np.argsort(target.user, kind="stable")
     takers, starts = np.unique(target.user[by_user], return_index=True)
-    for user, items in zip(takers, np.split(target.item[by_user], starts[1:]), strict=True):
+    # Of nothing, np.split makes one piece.
+    taken_by = np.split(target.item[by_user], starts[1:]) if len(takers) else []
+    for user, items in zip(takers, taken_by, strict=True):
         history = _history(before, order[bounds[user] : bounds[user + 1]], start_ms)
         taken = np.unique(items)
         case = Case(history, seen_of(history, buys), taken[known[taken]], taken[~known[taken]])

@@ -34,7 +34,7 @@ COMMANDS: Final = {
     ),
     "link": ("service.commands.link", "link", "Records that are probably one person."),
     "catalog": ("service.commands.upkeep", "catalog", "The items that can be recommended."),
-    "train": ("service.commands.models", "train", "Train, compare and promote a model."),
+    "train": ("service.commands.training", "train", "Train, compare and promote a model."),
     "evaluate": (
         "service.commands.models",
         "evaluate",

@@ -1,4 +1,4 @@
-"""`onefold train`, `evaluate` and `models`: what data scientists type."""
+"""`onefold evaluate` and `models`: what data scientists type. `train` is in training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from rich.console import Group, RenderableType
 
 from models import data
 from models.artefact import Manifest
+from models.champion import Health, health
 from models.errors import ModelError, NoSuchModel, NotEnoughData, PromotionRefused
 from models.evaluation import Leaderboard, Progress, leaderboard
 from models.files import Columns, read
 from models.interactions import Interactions
 from models.judging import K
 from models.registry import ALIASES
-from models.train import train as train_models
 from service.output import (
     console,
     errors,
@@ -33,7 +33,8 @@ BAR_CELLS = 24
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def board_progress() -> Iterator[Progress]:
+    """A bar that training and evaluation tell how far they are."""
     with steps_progress() as bar:
         task = bar.add_task("reading events", total=None)
 
@@ -44,39 +45,10 @@ def _progress() -> Iterator[Progress]:
 
 
 def load_interactions(workspace: Workspace) -> Interactions:
-    """What everybody did with items, from the store."""
-    return data.interactions(workspace.store, workspace.config.identity)
-
-
-@click.command("train")
-@click.option("--test-days", default=30, show_default=True, help="Newest days to judge models on.")
-@click.option("--promote/--no-promote", default=True, help="Promote it if no baseline beats it.")
-@json_option
-@pass_workspace
-def train(workspace: Workspace, test_days: int, promote: bool, as_json: bool) -> None:
-    """Tune, judge and train every model, store the result, and promote it if it deserves it."""
-    with _progress() as progress:
-        manifest = train_models(
-            load_interactions(workspace), workspace.registry, workspace.now_ms(),
-            test_days=test_days, progress=progress,
-        )  # fmt: skip
-    promoted = False
-    if promote and not manifest.refusal:
-        workspace.registry.promote(manifest.version)
-        promoted = True
-    if as_json:
-        print_json({"manifest": manifest, "promoted": promoted})
-        return
-    if manifest.leaderboard is not None:
-        console.print(render_board(manifest.leaderboard))
-    console.print(
-        f"version {manifest.version}: {manifest.champion} for {manifest.people:,} people and "
-        f"{manifest.items:,} items, {manifest.interactions:,} interactions"
+    """What everybody did with items, from the store, and what the catalogue says of them."""
+    return data.described(
+        data.interactions(workspace.store, workspace.config.identity), workspace.store
     )
-    if promoted:
-        console.print("promoted: the service answers with it within seconds")
-    elif manifest.refusal:
-        console.print(f"[yellow]not promoted[/]: {manifest.refusal}")
 
 
 @click.command("evaluate")
@@ -105,7 +77,7 @@ def evaluate(
         named["event_column"],
         named["quantity_column"],
     )
-    with _progress() as progress:
+    with board_progress() as progress:
         if file is None:
             board = leaderboard(
                 load_interactions(workspace), test_days=test_days, progress=progress
@@ -233,6 +205,36 @@ def promote(workspace: Workspace, version: str, force: str | None, as_json: bool
 def rollback(workspace: Workspace, as_json: bool) -> None:
     """Make the former champion champion again."""
     _moved(workspace.registry.roll_back(), as_json)
+
+
+@models.command("health")
+@click.argument("version", default="champion")
+@json_option
+@pass_workspace
+def show_health(workspace: Workspace, version: str, as_json: bool) -> None:
+    """How old a version is, and how it does with what happened since it learned (drift)."""
+    found = health(
+        workspace.registry.load(version), load_interactions(workspace), workspace.now_ms()
+    )
+    show(found, as_json, _render_health)
+
+
+def _render_health(found: Health) -> RenderableType:
+    def said(value: float | None, how: str) -> str:
+        return "too little to say" if value is None else format(value, how)
+
+    return table(
+        ["", ""],
+        [
+            ("version", f"{found.version} ({found.model})"),
+            ("newest interaction it knows", f"{found.stale_days:.1f} days ago"),
+            ("interactions since", f"{found.new_interactions:,}"),
+            ("of items it does not know", said(found.unknown_items, ".1%")),
+            (f"nDCG@{K} on new items, promised", said(found.ndcg_promised, ".3f")),
+            (f"nDCG@{K} on new items, since ({found.people:,} people)",
+             said(found.ndcg_since, ".3f")),
+        ],
+    )  # fmt: skip
 
 
 def _moved(manifest: Manifest, as_json: bool) -> None:
