@@ -47,11 +47,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     people: int
     items: int
     data_hash: str
-    parameters: dict[str, dict[str, float | int | None]]
+    parameters: dict[str, dict[str, float | int | str | None]]
     leaderboard: Leaderboard | None = None
     """None: there was too little to evaluate on."""
     refusal: str = ""
     """Why it must not be promoted; empty if it may."""
+    note: str = ""
+    """What came of the comparison with the champion of the time."""
     libraries: dict[str, str] = {}
     files: dict[str, str] = {}
     """SHA-256 of every other file."""
@@ -77,7 +79,8 @@ def save(
         (work / ITEMS).write_text(json.dumps(items, ensure_ascii=True))
         for name, model in models.items():
             for array_name, array in model.arrays().items():
-                np.save(work / f"{name}.{array_name}.npy", array, allow_pickle=False)
+                if not _held(models, model, array_name):
+                    np.save(work / f"{name}.{array_name}.npy", array, allow_pickle=False)
         complete = msgspec.structs.replace(
             manifest,
             parameters={name: dict(model.parameters()) for name, model in models.items()},
@@ -93,6 +96,12 @@ def save(
         shutil.rmtree(work, ignore_errors=True)
         raise
     return complete
+
+
+def _held(models: Mapping[str, Model], model: Model, array_name: str) -> bool:
+    """Whether an array is that of a part of a blend which is stored as a model of its own."""
+    part, _, inner = array_name.partition(".")
+    return bool(inner) and any(models.get(part) is each for each in getattr(model, "parts", ()))
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -126,10 +135,12 @@ def load(folder: Path) -> Bundle:
     items = _items(folder, manifest)
     models: dict[str, Model] = {}
     for name, parameters in manifest.parameters.items():
-        if name not in zoo.CLASSES:
-            raise ArtefactError(f"{folder / MANIFEST}: {name} is no model of this code")
         try:
-            models[name] = zoo.CLASSES[name].restore(parameters, _arrays(folder, manifest, name))
+            made = zoo.class_of(name)
+        except KeyError:
+            raise ArtefactError(f"{folder / MANIFEST}: {name} is no model of this code") from None
+        try:
+            models[name] = made.restore(parameters, _arrays(folder, manifest, name))
             _fits(models[name], len(items))
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ArtefactError(f"{folder}: {name} does not fit this code ({error})") from None
@@ -169,12 +180,19 @@ def _fits(model: Model, items: int) -> None:
 
 
 def _arrays(folder: Path, manifest: Manifest, model: str) -> dict[str, Any]:
+    """Its own, and those of its parts that are stored as models of their own, under `<part>.<name>`."""
+    settings = manifest.parameters[model].get("parts")
+    try:
+        parts = set(json.loads(settings)) if isinstance(settings, str) else set()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ArtefactError(f"{folder / MANIFEST}: parts of {model}: {error}") from None
     arrays = {}
     for name in manifest.files:
         stem, _, array_name = name.removesuffix(".npy").partition(".")
-        if stem == model and name.endswith(".npy"):
+        if name.endswith(".npy") and (stem == model or stem in parts):
+            key = array_name if stem == model else f"{stem}.{array_name}"
             try:
-                arrays[array_name] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+                arrays[key] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
             except (ValueError, OSError) as error:
                 raise ArtefactError(f"{folder / name}: {error}") from None
     return arrays

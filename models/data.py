@@ -1,15 +1,18 @@
 """Interactions from a store: what everybody did, each event given to the person it belongs to."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from identity.rules import Rules
-from models.interactions import Interactions, Row
+from models.interactions import About, Interactions, Row
 from profiles.facts import KINDS, Kind, amount_of, hash64, items_of
 from storage.attribution import Attribution
-from storage.ports import Store
+from storage.ports import CatalogItem, Store
+
+PAGE: Final = 1_000
+"""Items of the catalogue that are read at once."""
 
 
 class _Said(msgspec.Struct):
@@ -36,6 +39,25 @@ def interactions(
     attribution = Attribution(store, rules, as_of_ms)
     # Stores give their leaves in orders of their own; what is learned must not depend on that.
     return Interactions.of(_rows(store, attribution, as_of_ms, progress)).in_one_order()
+
+
+def described(known: Interactions, store: Store) -> Interactions:
+    """The same with what the catalogue says; items that nobody touched yet are added.
+
+    Sensitive items are not described: their words would place them beside what is not sensitive.
+    """
+    about: dict[str, About] = {}
+    after = ""
+    while page := store.catalog.list(after, PAGE):
+        about |= {item.id: _about(item) for item in page if not item.sensitive}
+        after = page[-1].id
+    return known.described(about) if about else known
+
+
+def _about(item: CatalogItem) -> About:
+    said = [item.name, item.brand, item.category.replace("/", " ")]
+    said += [value for value in item.attributes.values() if isinstance(value, str)]
+    return About(" ".join(part for part in said if part), item.category)
 
 
 def _rows(

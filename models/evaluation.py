@@ -2,7 +2,9 @@
 
 People are judged who were there in training and bought something in the test window. *all*: every item
 may be answered. *novel*: items that the person never bought before, which is what recommendations are
-for. Tuning sees the validation window (days −60 … −30 from the end) only, never the test window.
+for. *cold user*: who was not there before; *cold item*: what nobody had touched before; and the most
+bought categories. Tuning sees the validation window (days −60 … −30 from the end) only, never the
+test window; so do the weights of blends.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,32 +12,22 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from models import zoo
+from models.cases import PEOPLE_MIN, Case, cases_of
 from models.errors import ModelError, NotEnoughData
 from models.interactions import DAY_MS, Interactions
-from models.metrics import Values, interval, ndcg, recall, reciprocal_rank, top
-from models.protocol import History, Model
-from profiles.facts import Kind
+from models.judging import SLICES, Ground, Judged, K, judge
+from models.metrics import Values, interval
+from models.protocol import Model
 
-K: Final = 10
 TEST_DAYS: Final = 30
-PEOPLE_MIN: Final = 20
-"""With fewer people to judge by, an interval says nothing."""
-SLICES: Final = ("all", "novel")
 
 Progress = Callable[[str, int, int], None]
 """Told (what, done, of how many)."""
 
-
-class Case(msgspec.Struct, frozen=True):
-    """One person to be judged by: what they did before the cut, and what they bought after it."""
-
-    history: History
-    seen: npt.NDArray[np.int32]
-    """Items bought before."""
-    truth: npt.NDArray[np.int32]
+Difference = tuple[float, float, float]
+"""Mean and 95 % interval of a paired difference in nDCG."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +50,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, Score]
     coverage: float
     """Share of the items that appear in anybody's first ten."""
-    over_baselines: dict[str, tuple[float, float, float]]
-    """Paired difference in novel nDCG to each baseline: mean and 95 % interval."""
+    over_baselines: dict[str, Difference]
+    """Paired difference in novel nDCG to each baseline."""
     trials: int
+    over_parts: dict[str, dict[str, Difference]] = {}
+    """Of a blend: paired difference to each other model, by slice."""
+    novelty: float = 0.0
+    """Bits of surprise of what is listed: models.judging.Judged."""
+    gini: float = 0.0
+    """How unequally the lists are filled."""
 
 
 class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +81,7 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
     def best(self) -> Row:
         """The best on novel items among the candidates; ModelError if none was evaluated."""
         for row in self.rows:
-            if row.model in zoo.CANDIDATES:
+            if zoo.finds_new(row.model):
                 return row
         raise ModelError(f"no candidate was evaluated: none of {', '.join(zoo.CANDIDATES)}")
 
@@ -141,78 +139,61 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
         return axes
 
 
-def cases_of(interactions: Interactions, start_ms: int, end_ms: int) -> tuple[list[Case], int]:
-    """The people to judge by, and how many more bought in the window but were not there before."""
-    before = interactions.until(start_ms)
-    after = interactions.between(start_ms, end_ms)
-    bought = after.purchases()
-    target = bought if len(bought) else after
-    order = np.argsort(before.user, kind="stable")
-    bounds = np.searchsorted(before.user[order], np.arange(len(interactions.users) + 1))
-    known_items = set(np.unique(before.item).tolist())
-    cases, cold = [], 0
-    by_user = np.argsort(target.user, kind="stable")
-    buyers, starts = np.unique(target.user[by_user], return_index=True)
-    for user, wanted in zip(buyers, np.split(target.item[by_user], starts[1:]), strict=True):
-        mine = order[bounds[user] : bounds[user + 1]]
-        if not len(mine):
-            cold += 1
-            continue
-        truth = np.unique(wanted)
-        truth = truth[[item in known_items for item in truth.tolist()]]
-        if len(truth):
-            cases.append(Case(_history(before, mine, start_ms), _bought(before, mine), truth))
-    return cases, cold
+def tune(
+    interactions: Interactions,
+    grid: Sequence[Model],
+    start_ms: int,
+    end_ms: int,
+    progress: Callable[[], None] = lambda: None,
+) -> Model:
+    """The setting that does best on what people took from `start_ms` to `end_ms`, not fitted for later."""
+    cases, _ = cases_of(interactions.until(end_ms), start_ms, end_ms)
+    return _tuned(interactions, grid, start_ms, cases, progress)
 
 
-def _history(before: Interactions, rows: npt.NDArray[Any], now_ms: int) -> History:
-    return History(
-        before.item[rows], before.kind[rows], before.time_ms[rows], before.quantity[rows], now_ms
-    )
+def _tuned(
+    interactions: Interactions,
+    grid: Sequence[Model],
+    start_ms: int,
+    cases: Sequence[Case],
+    progress: Callable[[], None],
+) -> Model:
+    chosen, best = grid[0], -1.0
+    for model in grid if len(grid) > 1 and cases else ():
+        model.fit(interactions, start_ms)
+        quality = quality_of(model, cases, len(interactions.items))
+        if quality > best:
+            chosen, best = model, quality
+        progress()
+    return chosen
 
 
-def _bought(before: Interactions, rows: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-    items = before.item[rows]
-    bought = items[before.kind[rows] == Kind.BOUGHT]
-    return np.asarray(np.unique(bought))
+def quality_of(model: Model, cases: Sequence[Case], items: int) -> float:
+    """What tuning makes most of: nDCG on repeats for what knows only repeats, else on new items."""
+    aim = "all" if model.name in zoo.REPEATING else "novel"
+    return _mean(judge(model, cases, Ground(items)).ndcg[aim])
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """A model's figures, a value per person; NaN where the person is not in the slice."""
-
-    ndcg: dict[str, Values]
-    recall: dict[str, Values]
-    hit: dict[str, Values]
-    mrr: dict[str, Values]
-    coverage: float
-
-
-def judge(model: Model, cases: Sequence[Case], items: int, k: int = K) -> Judged:
-    """Rank every item for every person, as serving would."""
-    names = ("ndcg", "recall", "hit", "mrr")
-    values = {name: {s: np.full(len(cases), np.nan) for s in SLICES} for name in names}
-    shown: set[int] = set()
-    for n, case in enumerate(cases):
-        scores = model.scores(case.history)
-        # Seen once more below, so never change what a model handed out.
-        scores = np.zeros(items, np.float32) if scores is None else scores.astype(np.float32)
-        for slice_name in SLICES:
-            truth = case.truth
-            if slice_name == "novel":
-                truth = np.setdiff1d(truth, case.seen)
-                if not len(truth):
-                    continue
-                scores[case.seen] = 0
-            best = top(scores, k)
-            hits = np.isin(best, truth)
-            values["ndcg"][slice_name][n] = ndcg(hits, len(truth), k)
-            values["recall"][slice_name][n] = recall(hits, len(truth))
-            values["hit"][slice_name][n] = float(hits.any())
-            values["mrr"][slice_name][n] = reciprocal_rank(hits)
-            shown.update(best.tolist())
-    return Judged(
-        values["ndcg"], values["recall"], values["hit"], values["mrr"], len(shown) / max(1, items)
-    )
+def fitted(
+    chosen: Sequence[Model],
+    interactions: Interactions,
+    now_ms: int,
+    progress: Callable[[str], None] = lambda what: None,
+) -> dict[str, Model]:
+    """Each model, fitted on all before `now_ms`; blends join the others and are fitted with them."""
+    models = {model.name: model for model in chosen}
+    ready: set[str] = set()
+    for name, model in models.items():
+        if hasattr(model, "joined"):
+            progress(name)
+            parts = [models[part] for part in models if zoo.blended(part)]
+            models[name] = model.joined(parts).fit(interactions, now_ms)
+            ready |= {name, *(part.name for part in parts)}
+    for name, model in models.items():
+        if name not in ready:
+            progress(name)
+            model.fit(interactions, now_ms)
+    return models
 
 
 def leaderboard(
@@ -227,50 +208,64 @@ def leaderboard(
     if not len(interactions):
         raise NotEnoughData("there are no interactions to evaluate on")
     asked = zoo.default() if models is None else [list(grid) for grid in models]
-    grids = zoo.fitting(asked, len(interactions.items))
+    grids = zoo.fitting(asked, interactions)
     end = interactions.window[1] + 1 if end_ms is None else end_ms
     test_start = end - test_days * DAY_MS
-    cases, cold = cases_of(interactions, test_start, end)
-    if len(cases) < PEOPLE_MIN:
+    cases, strangers = cases_of(interactions.until(end), test_start, end)
+    people = sum(len(case.truth) > 0 for case in cases)
+    if people < PEOPLE_MIN:
         raise NotEnoughData(
-            f"{len(cases)} people were there before the last {test_days} days and bought in them; "
+            f"{people} people were there before the last {test_days} days and bought in them; "
             f"{PEOPLE_MIN} are needed to tell models apart"
         )
-    total = sum(len(grid) if len(grid) > 1 else 0 for grid in grids) + len(grids)
-    done = 0
-    judged: dict[str, tuple[Model, Judged, int]] = {}
-    validation, _ = cases_of(interactions, test_start - test_days * DAY_MS, test_start)
+    steps = _Steps(sum(len(grid) for grid in grids if len(grid) > 1) + 2 * len(grids), progress)
+    start = test_start - test_days * DAY_MS
+    validation, _ = cases_of(interactions.until(test_start), start, test_start)
+    chosen = []
     for grid in grids:
-        chosen, best = grid[0], -1.0
-        for model in grid if len(grid) > 1 and validation else ():
-            progress(f"tuning {model.name}", done, total)
-            model.fit(interactions, test_start - test_days * DAY_MS)
-            result = judge(model, validation, len(interactions.items))
-            quality = _mean(result.ndcg[_aim(model)])
-            if quality > best:
-                chosen, best = model, quality
-            done += 1
-        progress(f"evaluating {chosen.name}", done, total)
-        chosen.fit(interactions, test_start)
-        judged[chosen.name] = (chosen, judge(chosen, cases, len(interactions.items)), len(grid))
-        done += 1
-    progress("done", total, total)
-    rows = [_row(model, result, judged, trials) for model, result, trials in judged.values()]
+        steps.say(f"tuning {grid[0].name}")
+        chosen.append(_tuned(interactions, grid, start, validation, steps.done))
+    ready = fitted(chosen, interactions, test_start, lambda name: steps.next(f"learning {name}"))
+    ground = Ground.of(interactions, test_start)
+    judged: dict[str, Judged] = {}
+    for name, model in ready.items():
+        steps.next(f"evaluating {name}")
+        judged[name] = judge(model, cases, ground, strangers)
+    steps.end()
+    trials = {grid[0].name: len(grid) for grid in grids}
+    rows = [_row(model, judged, trials[model.name]) for model in ready.values()]
     rows.sort(key=lambda row: -row.scores["novel"].ndcg)
-    repeats = [len(np.intersect1d(case.truth, case.seen)) for case in cases]
+    repeats = sum(len(np.intersect1d(case.truth, case.seen)) for case in cases)
     return Leaderboard(
         rows=rows,
         test_start_ms=test_start,
         test_end_ms=end,
-        people=len(cases),
-        cold_people=cold,
-        repeat_share=sum(repeats) / sum(len(case.truth) for case in cases),
+        people=people,
+        cold_people=len(strangers),
+        repeat_share=repeats / sum(len(case.truth) for case in cases),
     )
 
 
-def _aim(model: Model) -> str:
-    """The slice that a model is tuned for: repeats for what knows only repeats, else new items."""
-    return "all" if model.name in ("buy_again", "recently_viewed") else "novel"
+class _Steps:
+    """How far it is."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._count, self._total, self._progress, self._what = 0, total, progress, ""
+
+    def say(self, what: str) -> None:
+        self._what = what
+        self._progress(what, self._count, self._total)
+
+    def done(self) -> None:
+        self._count += 1
+        self._progress(self._what, min(self._count, self._total), self._total)
+
+    def next(self, what: str) -> None:
+        self.say(what)
+        self._count += 1
+
+    def end(self) -> None:
+        self._progress("done", self._total, self._total)
 
 
 def _mean(values: Values) -> float:
@@ -278,21 +273,29 @@ def _mean(values: Values) -> float:
     return float(known.mean()) if len(known) else 0.0
 
 
-def _row(
-    model: Model, result: Judged, judged: dict[str, tuple[Model, Judged, int]], trials: int
-) -> Row:
-    differences: dict[str, tuple[float, float, float]] = {}
-    for baseline in zoo.BASELINES:
-        if baseline in judged and baseline != model.name:
-            paired = result.ndcg["novel"] - judged[baseline][1].ndcg["novel"]
-            paired = paired[~np.isnan(paired)]
-            differences[baseline] = (_mean(paired), *interval(paired))
+def _over(one: Judged, other: Judged, name: str) -> Difference:
+    paired = one.ndcg[name] - other.ndcg[name]
+    paired = paired[~np.isnan(paired)]
+    return (_mean(paired), *interval(paired))
+
+
+def _row(model: Model, judged: dict[str, Judged], trials: int) -> Row:
+    result = judged[model.name]
+    others = [name for name in judged if name != model.name]
     return Row(
         model=model.name,
         parameters=dict(model.parameters()),
-        scores={name: _score(result, name) for name in SLICES},
+        scores={name: _score(result, name) for name in result.ndcg},
         coverage=result.coverage,
-        over_baselines=differences,
+        novelty=result.novelty,
+        gini=result.gini,
+        over_baselines={
+            name: _over(result, judged[name], "novel") for name in others if name in zoo.BASELINES
+        },
+        over_parts={
+            slice_name: {name: _over(result, judged[name], slice_name) for name in others}
+            for slice_name in (SLICES if hasattr(model, "joined") else ())
+        },
         trials=trials,
     )
 

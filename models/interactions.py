@@ -3,8 +3,8 @@
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from typing import Any, Final
+from functools import cache, cached_property
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,12 @@ from profiles.facts import CANONICAL, Kind
 
 DAY_MS: Final = 86_400_000
 
-EVENT_WEIGHTS: Final[Mapping[int, float]] = {
-    # How much one event says beside a purchase. Chosen by hand; models tune their own decay.
-    Kind.BOUGHT: 1.0, Kind.ADDED: 0.3, Kind.WISHED: 0.3, Kind.REVIEWED: 0.3,
-    Kind.VIEWED: 0.1, Kind.CLICKED: 0.1, Kind.SHARED: 0.1,
-}  # fmt: skip
+LOOKS: Final = 0.1
+"""What looking at an item says beside buying it, unless a model is tuned to another share."""
 
-_WEIGHT: Final = np.array([EVENT_WEIGHTS.get(kind, 0.0) for kind in range(16)], dtype=np.float32)
+_LOOKED: Final = (Kind.VIEWED, Kind.CLICKED, Kind.SHARED)
+_MEANT: Final = (Kind.ADDED, Kind.WISHED, Kind.REVIEWED)
+"""Between looking and buying: they count for the geometric mean of both."""
 KIND_NAMES: Final = {kind.value: name for kind, name in CANONICAL.items()}
 _KINDS: Final = {name.lower(): kind.value for kind, name in CANONICAL.items()}
 
@@ -34,9 +33,23 @@ Floats = npt.NDArray[np.float32]
 Row = tuple[str, str, str | int, int, float]
 
 
-def weights_of(kinds: npt.NDArray[Any]) -> Floats:
-    """What events of these kinds say, beside a purchase's 1."""
-    weights: Floats = np.take(_WEIGHT, kinds)
+class About(NamedTuple):
+    """What a catalogue says of an item."""
+
+    text: str = ""
+    category: str = ""
+
+
+@cache
+def _table(looks: float) -> Floats:
+    weights = np.zeros(16, np.float32)
+    weights[Kind.BOUGHT], weights[list(_MEANT)], weights[list(_LOOKED)] = 1, looks**0.5, looks
+    return weights
+
+
+def weights_of(kinds: npt.NDArray[Any], looks: float = LOOKS) -> Floats:
+    """What events of these kinds say, beside a purchase's 1; removing says nothing."""
+    weights: Floats = np.take(_table(looks), kinds)
     return weights
 
 
@@ -52,12 +65,13 @@ class Interactions:
 
     def __init__(
         self, user: Codes, item: Codes, kind: npt.NDArray[np.int8], time_ms: Ints, quantity: Floats,
-        users: npt.NDArray[Any], items: npt.NDArray[Any],
+        users: npt.NDArray[Any], items: npt.NDArray[Any], about: Mapping[str, About] | None = None,
     ) -> None:  # fmt: skip
         order = np.argsort(time_ms, kind="stable")
         self.user, self.item, self.kind = user[order], item[order], kind[order]
         self.time_ms, self.quantity = time_ms[order], quantity[order]
         self.users, self.items = users, items
+        self.about: Mapping[str, About] = about or {}
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Interactions":
@@ -126,8 +140,29 @@ class Interactions:
         """The rows of a mask, or those with some numbers, with the same codes."""
         return Interactions(
             self.user[mask], self.item[mask], self.kind[mask], self.time_ms[mask],
-            self.quantity[mask], self.users, self.items,
+            self.quantity[mask], self.users, self.items, self.about,
         )  # fmt: skip
+
+    def described(self, about: Mapping[str, About]) -> "Interactions":
+        """The same rows with what a catalogue says of items; items that nobody touched yet are added."""
+        names = {str(item): n for n, item in enumerate(self.items)}
+        for item in about:
+            names.setdefault(item, len(names))
+        items, place = _sorted(names)
+        return Interactions(
+            self.user, place[self.item], self.kind, self.time_ms, self.quantity, self.users,
+            items, dict(about),
+        )  # fmt: skip
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each item; empty: nothing is said of it."""
+        return [about.text if (about := self.about.get(item)) else "" for item in self.items]
+
+    @cached_property
+    def categories(self) -> list[str]:
+        """The category of each item; empty: nothing is said of it."""
+        return [about.category if (about := self.about.get(item)) else "" for item in self.items]
 
     def between(self, start_ms: int, end_ms: int) -> "Interactions":
         """Rows from `start_ms` on and before `end_ms`."""
@@ -151,9 +186,11 @@ class Interactions:
         """Codes by item id."""
         return {str(item): code for code, item in enumerate(self.items)}
 
-    def matrix(self, now_ms: int, half_life_days: float | None) -> sp.csr_matrix:
+    def matrix(
+        self, now_ms: int, half_life_days: float | None, looks: float = LOOKS
+    ) -> sp.csr_matrix:
         """Users × items: for each pair its strongest event, decayed by age. float32."""
-        values = weights_of(self.kind)
+        values = weights_of(self.kind, looks)
         if half_life_days is not None:
             values = values * decay(now_ms - self.time_ms, half_life_days)
         order = np.lexsort((values, self.item, self.user))

@@ -62,3 +62,12 @@ def interval(values: Values) -> tuple[float, float]:
     ]
     low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(low), float(high)
+
+
+def gini(counts: npt.NDArray[np.int64]) -> float:
+    """Inequality of how often the items that are listed at all are listed: 0 equal, near 1 a few take all."""
+    listed = np.sort(counts[counts > 0]).astype(np.float64)
+    if not len(listed):
+        return 0.0
+    ranks = np.arange(1, len(listed) + 1)
+    return float((2 * ranks - len(listed) - 1) @ listed / (len(listed) * listed.sum()))

@@ -69,7 +69,7 @@ class Model(Protocol):
     def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
         """What it learned, to be saved."""
 
-    def parameters(self) -> Mapping[str, float | int | None]:
+    def parameters(self) -> Mapping[str, float | int | str | None]:
         """How it was set; with `arrays` everything that `restore` needs."""
 
     @classmethod

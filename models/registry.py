@@ -76,6 +76,10 @@ class Registry:
         """The models of a version or alias, checked."""
         return load(self._path(self.resolve(name)))
 
+    def manifest(self, name: str = CHAMPION) -> Manifest:
+        """What a version or alias says of itself, without its arrays."""
+        return read_manifest(self._path(self.resolve(name)))
+
     def promote(self, name: str, *, force: str = "") -> Manifest:
         """Make a version the champion. PromotionRefused if a baseline beats it, unless `force` says why."""
         version = self.resolve(name)

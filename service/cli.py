@@ -39,7 +39,7 @@ COMMANDS: Final = {
         "Audiences: define, preview, watch, list members.",
     ),
     "catalog": ("service.commands.upkeep", "catalog", "The items that can be recommended."),
-    "train": ("service.commands.models", "train", "Train, compare and promote a model."),
+    "train": ("service.commands.training", "train", "Train, compare and promote a model."),
     "evaluate": (
         "service.commands.models",
         "evaluate",

@@ -48,7 +48,7 @@ class Counting:
         """The counts."""
         return {"scores": self._scores}
 
-    def parameters(self) -> Mapping[str, float | int | None]:
+    def parameters(self) -> Mapping[str, float | int | str | None]:
         """None but those of subclasses."""
         return {}
 
@@ -88,7 +88,7 @@ class RecentBuyers(Counting):
         pairs = np.unique(np.stack((recent.item, recent.user)), axis=1)
         return np.bincount(pairs[0], minlength=len(interactions.items))
 
-    def parameters(self) -> Mapping[str, float | int | None]:
+    def parameters(self) -> Mapping[str, float | int | str | None]:
         """The window."""
         return {"days": self.days}
 
@@ -108,6 +108,6 @@ class Trending(Counting):
         weights = weights_of(interactions.kind) * decayed
         return np.bincount(interactions.item, weights, len(interactions.items))
 
-    def parameters(self) -> Mapping[str, float | int | None]:
+    def parameters(self) -> Mapping[str, float | int | str | None]:
         """The half-life."""
         return {"half_life_days": self.half_life_days}

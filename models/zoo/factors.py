@@ -9,7 +9,7 @@ import scipy.linalg
 
 from models.errors import NotEnoughData
 from models.implicit_models import item_factors
-from models.interactions import Codes, Interactions
+from models.interactions import LOOKS, Codes, Interactions
 from models.products import Best, Mask, Products
 from models.protocol import History, Scores
 from models.zoo.linear import history_values, strongest_causes
@@ -39,11 +39,12 @@ class ALS:
     def __init__(
         self, factors: int = 128, alpha: float = 4, regularization: float = 20,
         iterations: int = 15, half_life_days: float | None = 180,
+        looks: float = LOOKS,
     ) -> None:  # fmt: skip
         if factors < 1 or not 0 < alpha < np.inf or not 0 < regularization < np.inf:
             raise ValueError("als: factors, alpha and regularization must be above 0")
         self.factors, self.alpha, self.regularization = factors, alpha, regularization
-        self.iterations, self.half_life_days = iterations, half_life_days
+        self.iterations, self.half_life_days, self.looks = iterations, half_life_days, looks
         self._items: npt.NDArray[np.float32] = np.empty((0, factors), np.float32)
         self._products = Products(self._items)
         self._kept: tuple[History, _Folded | None] | None = None
@@ -55,7 +56,7 @@ class ALS:
         known = interactions.until(now_ms)
         if not len(known):
             raise NotEnoughData("als: no interactions to learn from")
-        matrix = known.matrix(now_ms, self.half_life_days)
+        matrix = known.matrix(now_ms, self.half_life_days, self.looks)
         self._learned(
             item_factors(matrix, self.factors, self.alpha, self.regularization, self.iterations)
         )
@@ -72,7 +73,7 @@ class ALS:
         self, history: History
     ) -> tuple[Codes, npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
         """(items, their factors times confidence, the matrix to solve with)."""
-        items, values = history_values(history, self.half_life_days)
+        items, values = history_values(history, self.half_life_days, self.looks)
         if not len(items):
             return None
         known = self._items[items]
@@ -125,11 +126,12 @@ class ALS:
         """Item factors."""
         return {"items": self._items}
 
-    def parameters(self) -> Mapping[str, float | int | None]:
-        """Factors, alpha, λ, iterations, half-life."""
+    def parameters(self) -> Mapping[str, float | int | str | None]:
+        """Factors, alpha, λ, iterations, half-life, what a look counts."""
         return {
             "factors": self.factors, "alpha": self.alpha, "regularization": self.regularization,
             "iterations": self.iterations, "half_life_days": self.half_life_days,
+            "looks": self.looks,
         }  # fmt: skip
 
     @classmethod

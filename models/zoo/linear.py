@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from models.errors import ModelError, NotEnoughData, TooManyItems
 from models.implicit_models import neighbours
-from models.interactions import Codes, Interactions, decay, weights_of
+from models.interactions import LOOKS, Codes, Interactions, decay, weights_of
 from models.protocol import History, Scores
 
 EASE_ITEMS_MAX: Final = 20_000
@@ -19,12 +19,18 @@ _BLOCK: Final = 512
 
 
 def history_values(
-    history: History, half_life_days: float | None
+    history: History, half_life_days: float | None, looks: float = LOOKS, fade: float = 1
 ) -> tuple[Codes, npt.NDArray[np.float32]]:
-    """Distinct items of a history and the value of their strongest event, decayed by age."""
-    values = weights_of(history.kinds)
+    """Distinct items of a history and the value of their strongest event, decayed by age.
+
+    With `fade` below 1 each step back in time, however long, counts for that much less.
+    """
+    values = weights_of(history.kinds, looks)
     if half_life_days is not None:
         values = values * decay(history.now_ms - history.times_ms, half_life_days)
+    if fade < 1:
+        times, step = np.unique(history.times_ms, return_inverse=True)
+        values = values * np.float32(fade) ** (len(times) - 1 - step).astype(np.float32)
     # Sorted, the last row of each item is its strongest: half the time of np.unique on so few rows.
     order = np.lexsort((values, history.items))
     items, values = history.items[order], values[order]
@@ -49,11 +55,16 @@ class EASE:
     name: ClassVar[str] = "ease"
     personal: ClassVar[bool] = True
 
-    def __init__(self, regularization: float = 100, half_life_days: float | None = 180) -> None:
+    def __init__(
+        self,
+        regularization: float = 100,
+        half_life_days: float | None = 180,
+        looks: float = LOOKS,
+    ) -> None:
         if not 0 < regularization < np.inf:
             raise ValueError(f"ease: regularization must be above 0, not {regularization}")
         self.regularization = regularization
-        self.half_life_days = half_life_days
+        self.half_life_days, self.looks = half_life_days, looks
         self._weights: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
 
     def fit(self, interactions: Interactions, now_ms: int) -> Self:
@@ -66,7 +77,7 @@ class EASE:
             raise TooManyItems(
                 f"ease: {size:,} items; at most {EASE_ITEMS_MAX:,} fit, use als instead"
             )
-        matrix = known.matrix(now_ms, self.half_life_days)
+        matrix = known.matrix(now_ms, self.half_life_days, self.looks)
         gram = (matrix.T @ matrix).astype(np.float64).toarray(order="F")
         gram[np.diag_indices(size)] += self.regularization
         self._weights = _off_diagonal(_inverse_lower(gram))
@@ -74,14 +85,14 @@ class EASE:
 
     def scores(self, history: History) -> Scores | None:
         """The history's row times B."""
-        items, values = history_values(history, self.half_life_days)
+        items, values = history_values(history, self.half_life_days, self.looks)
         if not len(items):
             return None
         return np.asarray(values @ self._weights[items], dtype=np.float32)
 
     def because(self, history: History, items: Codes) -> Codes | None:
         """The history's item with the largest share of each score."""
-        known, values = history_values(history, self.half_life_days)
+        known, values = history_values(history, self.half_life_days, self.looks)
         if not len(known):
             return None
         shares = values[:, None] * self._weights[known[:, None], items]
@@ -95,9 +106,12 @@ class EASE:
         """B."""
         return {"weights": self._weights}
 
-    def parameters(self) -> Mapping[str, float | int | None]:
-        """λ and the half-life."""
-        return {"regularization": self.regularization, "half_life_days": self.half_life_days}
+    def parameters(self) -> Mapping[str, float | int | str | None]:
+        """λ, the half-life, what a look counts."""
+        return {
+            "regularization": self.regularization, "half_life_days": self.half_life_days,
+            "looks": self.looks,
+        }  # fmt: skip
 
     @classmethod
     def restore(cls, parameters: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
@@ -145,9 +159,13 @@ class ItemKNN:
         k1: float = 1.2,
         b: float = 0.75,
         half_life_days: float | None = 180,
+        looks: float = LOOKS,
+        fade: float = 1,
     ) -> None:
+        if neighbours < 1 or not 0 < fade <= 1:
+            raise ValueError("item_knn: neighbours must be above 0, and fade above 0 and at most 1")
         self.neighbours, self.k1, self.b = neighbours, k1, b
-        self.half_life_days = half_life_days
+        self.half_life_days, self.looks, self.fade = half_life_days, looks, fade
         self._likeness = sp.csr_matrix((0, 0), dtype=np.float32)
 
     def fit(self, interactions: Interactions, now_ms: int) -> Self:
@@ -155,13 +173,13 @@ class ItemKNN:
         known = interactions.until(now_ms)
         if not len(known):
             raise NotEnoughData("item_knn: no interactions to learn from")
-        matrix = known.matrix(now_ms, self.half_life_days)
+        matrix = known.matrix(now_ms, self.half_life_days, self.looks)
         self._likeness = neighbours(matrix, self.neighbours, self.k1, self.b)
         return self
 
     def scores(self, history: History) -> Scores | None:
         """The history's row times the likeness of its items."""
-        items, values = history_values(history, self.half_life_days)
+        items, values = history_values(history, self.half_life_days, self.looks, self.fade)
         if not len(items):
             return None
         _, neighbours, shares = self._rows(items, values)
@@ -184,7 +202,7 @@ class ItemKNN:
 
     def because(self, history: History, items: Codes) -> Codes | None:
         """The history's item that is nearest to each, by value."""
-        known, values = history_values(history, self.half_life_days)
+        known, values = history_values(history, self.half_life_days, self.looks, self.fade)
         if not len(known):
             return None
         place, neighbours, likeness = self._rows(known, values)
@@ -207,11 +225,11 @@ class ItemKNN:
         likeness = self._likeness
         return {"data": likeness.data, "indices": likeness.indices, "indptr": likeness.indptr}
 
-    def parameters(self) -> Mapping[str, float | int | None]:
-        """Neighbours, BM25's K1 and B, the half-life."""
+    def parameters(self) -> Mapping[str, float | int | str | None]:
+        """Neighbours, BM25's K1 and B, the half-life, what looks count, fading by steps."""
         return {
             "neighbours": self.neighbours, "k1": self.k1, "b": self.b,
-            "half_life_days": self.half_life_days,
+            "half_life_days": self.half_life_days, "looks": self.looks, "fade": self.fade,
         }  # fmt: skip
 
     @classmethod

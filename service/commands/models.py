@@ -1,4 +1,4 @@
-"""`onefold train`, `evaluate` and `models`: what data scientists type."""
+"""`onefold evaluate` and `models`: what data scientists type. `train` is in training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,13 @@ from rich.console import Group, RenderableType
 
 from models import data
 from models.artefact import Manifest
-from models.errors import NoSuchModel, PromotionRefused
-from models.evaluation import K, Leaderboard, Progress, leaderboard
+from models.champion import Health, health
+from models.errors import ModelError, NoSuchModel, NotEnoughData, PromotionRefused
+from models.evaluation import Leaderboard, Progress, leaderboard
+from models.files import Columns, read
 from models.interactions import Interactions
+from models.judging import K
 from models.registry import ALIASES
-from models.train import train as train_models
 from service.commands.models_report import report_command, rules_command
 from service.output import (
     console,
@@ -32,7 +34,8 @@ BAR_CELLS = 24
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def board_progress() -> Iterator[Progress]:
+    """A bar that training and evaluation tell how far they are."""
     with steps_progress() as bar:
         task = bar.add_task("reading events", total=None)
 
@@ -43,39 +46,10 @@ def _progress() -> Iterator[Progress]:
 
 
 def load_interactions(workspace: Workspace) -> Interactions:
-    """What everybody did with items, from the store."""
-    return data.interactions(workspace.store, workspace.config.identity)
-
-
-@click.command("train")
-@click.option("--test-days", default=30, show_default=True, help="Newest days to judge models on.")
-@click.option("--promote/--no-promote", default=True, help="Promote it if no baseline beats it.")
-@json_option
-@pass_workspace
-def train(workspace: Workspace, test_days: int, promote: bool, as_json: bool) -> None:
-    """Tune, judge and train every model, store the result, and promote it if it deserves it."""
-    with _progress() as progress:
-        manifest = train_models(
-            load_interactions(workspace), workspace.registry, workspace.now_ms(),
-            test_days=test_days, progress=progress,
-        )  # fmt: skip
-    promoted = False
-    if promote and not manifest.refusal:
-        workspace.registry.promote(manifest.version)
-        promoted = True
-    if as_json:
-        print_json({"manifest": manifest, "promoted": promoted})
-        return
-    if manifest.leaderboard is not None:
-        console.print(render_board(manifest.leaderboard))
-    console.print(
-        f"version {manifest.version}: {manifest.champion} for {manifest.people:,} people and "
-        f"{manifest.items:,} items, {manifest.interactions:,} interactions"
+    """What everybody did with items, from the store, and what the catalogue says of them."""
+    return data.described(
+        data.interactions(workspace.store, workspace.config.identity), workspace.store
     )
-    if promoted:
-        console.print("promoted: the service answers with it within seconds")
-    elif manifest.refusal:
-        console.print(f"[yellow]not promoted[/]: {manifest.refusal}")
 
 
 @click.command("evaluate")
@@ -83,46 +57,51 @@ def train(workspace: Workspace, test_days: int, promote: bool, as_json: bool) ->
               help="Judge on a CSV or Parquet file instead of the store.")  # fmt: skip
 @click.option("--user-column", default="user", show_default=True)
 @click.option("--item-column", default="item", show_default=True)
-@click.option("--time-column", default="time_ms", show_default=True)
+@click.option("--time-column", default="time_ms", show_default=True,
+              help="Dates, or seconds or milliseconds since 1970.")  # fmt: skip
+@click.option("--event-column", help="view, cart, purchase, …; without it every row is a purchase.")
+@click.option("--quantity-column", help="How many; without it one.")
+@click.option("--random-split", is_flag=True,
+              help="The file has no times: split at random, which flatters every model.")  # fmt: skip
 @click.option("--test-days", default=30, show_default=True, help="Newest days to judge models on.")
 @json_option
 @pass_workspace
 def evaluate(
-    workspace: Workspace, file: Path | None, user_column: str, item_column: str, time_column: str,
-    test_days: int, as_json: bool,
+    workspace: Workspace, /, file: Path | None, random_split: bool, test_days: int, as_json: bool,
+    **named: str | None,
 ) -> None:  # fmt: skip
-    """Print the leaderboard: every model on the newest days, with intervals, and the verdict."""
-    with _progress() as progress:
-        known = (
-            load_interactions(workspace)
-            if file is None
-            else _from_file(file, user_column, item_column, time_column)
-        )
-        board = leaderboard(known, test_days=test_days, progress=progress)
+    """Choose settings, compare every model on the newest days, with intervals, and say which is best."""
+    columns = Columns(
+        named["user_column"] or "",
+        named["item_column"] or "",
+        None if random_split else named["time_column"],
+        named["event_column"],
+        named["quantity_column"],
+    )
+    with board_progress() as progress:
+        if file is None:
+            board = leaderboard(
+                load_interactions(workspace), test_days=test_days, progress=progress
+            )
+        else:
+            board = _judge_file(file, columns, test_days, progress)
     show(board, as_json, render_board)
 
 
-def _from_file(file: Path, user: str, item: str, time: str) -> Interactions:
+def _judge_file(file: Path, columns: Columns, test_days: int, progress: Progress) -> Leaderboard:
     try:
-        import pandas as pd
-    except ImportError as error:
-        raise click.ClickException(
-            "--data needs pandas: pip install 'onefold[notebook]'"
-        ) from error
-    try:
-        frame = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(f"{file}: {error}") from error
-    for column in (user, item, time):
-        if column not in frame.columns:
-            known = ", ".join(map(str, frame.columns))
-            raise click.ClickException(f"{file}: no column {column!r}; it has {known}")
-    if frame[time].dtype.kind not in "Mif":
+        found = read(file, columns)
+        for why, rows in found.left_out.items():
+            errors.print(f"{file}: {rows:,} of {found.rows:,} rows left out: {why}", markup=False)
         try:
-            frame[time] = pd.to_datetime(frame[time])
-        except (ValueError, TypeError) as error:
-            raise click.ClickException(f"{file}: {time}: {error}") from error
-    return Interactions.from_table(frame.dropna(subset=[user, item, time]), user, item, time)
+            return leaderboard(found.interactions, test_days=test_days, progress=progress)
+        except NotEnoughData as error:
+            raise NotEnoughData(f"{file}: {error}") from None
+    except ModelError as error:
+        hint = ""
+        if columns.time is not None and f"no column {columns.time!r}" in str(error):
+            hint = "; name it with --time-column, or ask for --random-split if there are no times"
+        raise click.ClickException(f"{error}{hint}") from None
 
 
 def render_board(board: Leaderboard) -> RenderableType:
@@ -227,6 +206,36 @@ def promote(workspace: Workspace, version: str, force: str | None, as_json: bool
 def rollback(workspace: Workspace, as_json: bool) -> None:
     """Make the former champion champion again."""
     _moved(workspace.registry.roll_back(), as_json)
+
+
+@models.command("health")
+@click.argument("version", default="champion")
+@json_option
+@pass_workspace
+def show_health(workspace: Workspace, version: str, as_json: bool) -> None:
+    """How old a version is, and how it does with what happened since it learned (drift)."""
+    found = health(
+        workspace.registry.load(version), load_interactions(workspace), workspace.now_ms()
+    )
+    show(found, as_json, _render_health)
+
+
+def _render_health(found: Health) -> RenderableType:
+    def said(value: float | None, how: str) -> str:
+        return "too little to say" if value is None else format(value, how)
+
+    return table(
+        ["", ""],
+        [
+            ("version", f"{found.version} ({found.model})"),
+            ("newest interaction it knows", f"{found.stale_days:.1f} days ago"),
+            ("interactions since", f"{found.new_interactions:,}"),
+            ("of items it does not know", said(found.unknown_items, ".1%")),
+            (f"nDCG@{K} on new items, promised", said(found.ndcg_promised, ".3f")),
+            (f"nDCG@{K} on new items, since ({found.people:,} people)",
+             said(found.ndcg_since, ".3f")),
+        ],
+    )  # fmt: skip
 
 
 models.add_command(report_command)

@@ -5,7 +5,7 @@ from typing import Final
 
 import pandas as pd
 
-from models.interactions import Interactions
+from models.interactions import About, Interactions
 
 DATA: Final = Path(__file__).resolve().parents[3] / "shared" / "data"
 PRODUCT: Final = r"^\d{5}[A-Z]{0,2}$"
@@ -32,6 +32,16 @@ def online_retail() -> Interactions:
         }
     )
     return Interactions.from_table(table, quantity="quantity")
+
+
+def retail_texts() -> dict[str, About]:
+    """What Online Retail II calls each product most often."""
+    lines = pd.read_parquet(
+        DATA / "uci_online_retail_II.parquet", columns=["StockCode", "Description"]
+    ).dropna()
+    code = lines["StockCode"].str.strip().str.upper()
+    named = lines["Description"][code.str.match(PRODUCT)].groupby(code)
+    return {str(item): About(str(text)) for item, text in named.agg(lambda t: t.mode()[0]).items()}
 
 
 def anelli_folds() -> list[tuple[pd.DataFrame, pd.DataFrame]]:

@@ -5,9 +5,11 @@ import io
 import numpy as np
 import pytest
 
+from models.cases import cases_of
 from models.errors import ModelError, NotEnoughData
-from models.evaluation import cases_of, judge, leaderboard
+from models.evaluation import leaderboard
 from models.interactions import DAY_MS, Interactions
+from models.judging import Ground, judge
 from models.metrics import interval, ndcg, recall, reciprocal_rank, top
 from models.protocol import Model
 from models.zoo.counting import Popular, RecentBuyers, Trending
@@ -64,7 +66,8 @@ def test_people_are_judged_by_what_they_bought_after_the_cut() -> None:
     )
     (case,), cold = cases_of(data, cut, NOW)
     code = data.item_code
-    assert cold == 1
+    assert len(cold) == 1
+    assert case.fresh.tolist() == [code["unheard"]]
     assert set(case.truth.tolist()) == {code["tea"], code["cup"]}
     assert case.seen.tolist() == [code["tea"]]
     assert len(case.history) == 2
@@ -75,7 +78,7 @@ def test_buy_again_finds_repeats_and_nothing_new() -> None:
     data = shop(80)
     cut = NOW - 30 * DAY_MS
     cases, _ = cases_of(data, cut, NOW)
-    judged = judge(BuyAgain().fit(data, cut), cases, len(data.items))
+    judged = judge(BuyAgain().fit(data, cut), cases, Ground(len(data.items)))
     assert np.nanmean(judged.ndcg["all"]) > 0.5
     assert np.nansum(judged.ndcg["novel"]) == 0
 

@@ -21,7 +21,13 @@ from profiles.facts import Kind
 from tests.models.shops import DOG, NOW, TEA, history_of, shop
 
 SHOP = shop()
-SMALL = {"als": {"factors": 8, "regularization": 1.0}, "ease": {"regularization": 5.0}}
+SMALL = {
+    "als": {"factors": 8, "regularization": 1.0},
+    "content": {"factors": 8, "regularization": 1.0},
+    "ease": {"regularization": 5.0},
+}
+TASTES = ("item_knn", "als", "ease", "content", "blend")
+"""Models that know what goes with what from people; the others need orders or visits."""
 
 
 def made(name: str) -> Model:
@@ -120,7 +126,7 @@ def test_reasons_name_items_of_the_history(model: Model) -> None:
 # --- each model -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", zoo.CANDIDATES)
+@pytest.mark.parametrize("name", TASTES)
 def test_tea_drinkers_get_things_for_tea(name: str) -> None:
     model = made(name)
     scores = model.scores(history_of(SHOP, ("tea", Kind.BOUGHT)))
@@ -133,7 +139,7 @@ def test_tea_drinkers_get_things_for_tea(name: str) -> None:
     assert [str(SHOP.items[cause]) for cause in causes] == ["tea", "bone"]
 
 
-@pytest.mark.parametrize("name", zoo.CANDIDATES)
+@pytest.mark.parametrize("name", TASTES)
 def test_a_cup_is_like_tea(name: str) -> None:
     likeness = made(name).similar(SHOP.item_code["cup"])
     assert likeness is not None

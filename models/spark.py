@@ -1,0 +1,86 @@
+"""ALS on Spark (an extra), for interactions that do not fit into one machine's memory.
+
+The artefact is that of `als`: item factors, and the settings with which a person is folded in. Nothing that
+serves it needs Spark.
+"""
+
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from models.errors import ModelError, NotEnoughData
+from models.interactions import Interactions
+from models.zoo.factors import ALS
+
+SEED: Final = 42
+CONFIDENCE_MIN: Final = 1e-3
+"""Spark takes a rating of 0 for nothing seen; ours are confidence − 1, which decay may take to 0 and below."""
+
+
+class SparkALS(ALS):
+    """`als`, its factors learned by Spark MLlib (ALS with implicit preferences).
+
+    Spark's confidence is 1 + alpha·rating and ours alpha·value: with alpha 1 and rating alpha·value − 1
+    they are the same. Its λ is multiplied by how many ratings each person and item has, ours is not: λ
+    over the mean number for an item is handed on.
+    """
+
+    def __init__(self, *settings: Any, session: Any = None, **named: Any) -> None:
+        super().__init__(*settings, **named)
+        self._session = session
+
+    def fit(self, interactions: Interactions, now_ms: int) -> Self:
+        """Learn item factors from everything before `now_ms`."""
+        known = interactions.until(now_ms)
+        if not len(known):
+            raise NotEnoughData("als: no interactions to learn from")
+        matrix = known.matrix(now_ms, self.half_life_days, self.looks).tocoo()
+        self._learned(self._factors(matrix))
+        return self
+
+    def _factors(self, matrix: sp.coo_matrix) -> npt.NDArray[np.float32]:
+        session = self._session or spark_session()
+        from pyspark.ml.recommendation import ALS as MLlibALS  # noqa: N811
+
+        frame = _frame(session, matrix, self.alpha)
+        mean = matrix.nnz / max(1, len(np.unique(matrix.row)))
+        learner = MLlibALS(
+            rank=self.factors, maxIter=self.iterations, regParam=self.regularization / mean,
+            alpha=1.0, implicitPrefs=True, userCol="user", itemCol="item", ratingCol="rating",
+            seed=SEED, checkpointInterval=-1,
+        )  # fmt: skip
+        learned = learner.fit(frame).itemFactors.toPandas()
+        factors = np.zeros((matrix.shape[1], self.factors), np.float32)
+        factors[learned["id"].to_numpy()] = np.array(learned["features"].to_list(), np.float32)
+        return factors
+
+
+def spark_session() -> Any:
+    """The running Spark session, or a local one; ModelError without pyspark or Java."""
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        raise ModelError(
+            "training on Spark needs pyspark and Java 17: pip install 'onefold[spark]'"
+        ) from None
+    try:
+        return (
+            SparkSession.builder.appName("onefold train")
+            .config("spark.ui.enabled", "false")
+            .config("spark.sql.execution.arrow.pyspark.enabled", "true")
+            .getOrCreate()
+        )
+    except Exception as error:  # py4j has no class of its own for a missing Java
+        raise ModelError(f"Spark does not start: {str(error).splitlines()[0][:200]}") from error
+
+
+def _frame(session: Any, matrix: sp.coo_matrix, alpha: float) -> Any:
+    """User, item, rating. Spark's ids are ints, which our codes are."""
+    import pandas as pd
+
+    ratings = np.maximum(matrix.data * alpha - 1, CONFIDENCE_MIN)
+    return session.createDataFrame(
+        pd.DataFrame({"user": matrix.row, "item": matrix.col, "rating": ratings})
+    ).repartition(session.sparkContext.defaultParallelism)
