@@ -1,11 +1,12 @@
 """What callers ask of segments: sizes, members, what came and went. Right at the moment of the answer."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from identity.changes import PersonChange
 from identity.nodes import Node
 from identity.rules import Rules
 from ingest.segments.evaluating import Evaluator
@@ -69,6 +70,13 @@ class Status(msgspec.Struct, frozen=True):
     """The last 24 hours."""
 
 
+class Moves(msgspec.Struct, frozen=True):
+    """How many profiles each segment would gain and lose."""
+
+    gained: Counter[str]
+    lost: Counter[str]
+
+
 class Reach(msgspec.Struct, frozen=True):
     """How the members of a segment can be reached."""
 
@@ -106,6 +114,17 @@ class Asking:
         """The segments of a profile at this moment."""
         found = self._evaluator.current([profile_id], self.catalogue(), self._now_ms())
         return found.get(profile_id, Standing(profile_id=profile_id))
+
+    def moves(self, changes: Iterable[PersonChange]) -> Moves:
+        """What changes of people would do to segments, if they came to pass now."""
+        catalogue, now_ms = self.catalogue(), self._now_ms()
+        moves = Moves(Counter(), Counter())
+        for change in changes:
+            before = _together(self._evaluator.supposed(change.before, catalogue, now_ms))
+            after = _together(self._evaluator.supposed(change.after, catalogue, now_ms))
+            moves.gained.update(after - before)
+            moves.lost.update(before - after)
+        return moves
 
     def statuses(self, ids: Sequence[str]) -> list[Status]:
         """How segments stand."""
@@ -170,3 +189,14 @@ class Asking:
             begun = held is not None and held.revision >= defined.revision
             shares[key] = share_of(held) if held is not None and begun else 0.0
         return shares
+
+
+def segments_of(store: Store, profile_id: Node) -> Collection[str]:
+    """The segments that a profile is in, as stored: a moment behind the clock at most, and one small read."""
+    standing = store.memberships.get([profile_id]).get(profile_id)
+    return standing.segments if standing else ()
+
+
+def _together(people: Mapping[Node, frozenset[str]]) -> Counter[str]:
+    """How many of some people are in each segment."""
+    return Counter(key for segments in people.values() for key in segments)

@@ -104,6 +104,27 @@ class Evaluator:
         stood = self._stand_all(wanted, held, named, catalogue, now_ms)
         return {after.profile_id: after for _, after, _, _ in stood}
 
+    def supposed(
+        self, people: Collection[Cluster], catalogue: Catalogue, now_ms: int
+    ) -> dict[Node, frozenset[str]]:
+        """The segments that people would be in if they were these."""
+        wanted = [
+            Resolved(
+                each.profile_id, Answer.PERSON, each.profile_id, (), tuple(sorted(each.members))
+            )
+            for each in people
+        ]
+        found = {}
+        for gathered in self._gatherer.gather(wanted, {}):
+            subject, revision = self.subject(gathered)
+            ready = catalogue.ready_at(revision) if subject else ()
+            found[gathered.resolved.profile_id] = frozenset(
+                key
+                for key in ready
+                if subject and catalogue.judges.verdict(key, subject, now_ms).member
+            )
+        return found
+
     def _stand_all(
         self,
         wanted: Mapping[Node, Look],
@@ -247,8 +268,7 @@ def profile_of(node: Node, named: Named) -> Resolved:
     """The profile whose id a node is."""
     if names_device(node):
         return Resolved(node, Answer.DEVICE, node, (), (node,))
-    cluster: Cluster = named.cluster
-    return Resolved(node, Answer.PERSON, node, (), tuple(sorted(cluster.members)))
+    return Resolved(node, Answer.PERSON, node, (), tuple(sorted(named.cluster.members)))
 
 
 def _ended(before: Standing, now_ms: int) -> tuple[Standing, list[Transition]]:

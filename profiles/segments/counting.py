@@ -71,7 +71,8 @@ class Counting:
         (check,) = checks if len(checks) == 1 else (None,)
         if check is None or check.op is not Op.AT_LEAST or not self._span.endless:
             return 0
-        return max(ceil(check.value), 0)
+        enough: int = ceil(check.value)
+        return max(enough, 0)
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""

@@ -249,6 +249,7 @@ def _print_plan(workspace: Workspace, plan: Preview, *, as_json: bool) -> None:
     )
     largest = max((len(person.members) for person in after), default=0)
     events = _events(workspace, {person for change in plan.changes for person in change.before})
+    moves = workspace.asking.moves(plan.changes)
     if as_json:
         print_json(
             {
@@ -258,6 +259,8 @@ def _print_plan(workspace: Workspace, plan: Preview, *, as_json: bool) -> None:
                 "limits_exceeded": exceeded,
                 "refused": refused,
                 "accepted": accepted,
+                "segments_gained": moves.gained,
+                "segments_lost": moves.lost,
             }
         )
         return
@@ -277,6 +280,9 @@ def _print_plan(workspace: Workspace, plan: Preview, *, as_json: bool) -> None:
         console.print(f"  {count} links would be refused: {rule}")
     for rule, count in accepted.items():
         console.print(f"  {count} conflicts would end: {rule}")
+    for mark, moved in (("+", moves.gained), ("-", moves.lost)):
+        for segment, count in sorted(moved.items()):
+            console.print(f"  {mark} segment {segment}: {count}")
     for limit in exceeded:
         console.print(f"  [yellow]beyond what links may join[/]: {limit}")
 

@@ -15,6 +15,7 @@ from identity.resolve import Cluster, Refusal
 from identity.rules import Rules
 from ingest import deciding
 from ingest.deciding import Deciding, DecisionRefused, Draft
+from ingest.segments.asking import Asking
 from profiles.profile import Member
 from service.pb.onefold.v1 import decision_service_pb2 as pb
 from service.pb.onefold.v1.common_pb2 import Lookup
@@ -57,6 +58,8 @@ class DecisionService(DecisionServiceServicer):
         store: Store,
         rules: Rules,
         open_deciding: Callable[[], Deciding],
+        asking: Asking,
+        *,
         lookups: LookupParser,
         tokens: Tokens,
         gate: Gate,
@@ -66,6 +69,7 @@ class DecisionService(DecisionServiceServicer):
         self._store = store
         self._rules = rules
         self._open_deciding = open_deciding
+        self._asking = asking
         self._lookups = lookups
         self._tokens = tokens
         self._gate = gate
@@ -87,6 +91,9 @@ class DecisionService(DecisionServiceServicer):
             reply.limits_exceeded.extend(deciding.exceeded(side.members, self._rules))
         reply.refused.update(_by_rule(found.refused))
         reply.accepted.update(_by_rule(found.accepted))
+        moves = self._asking.moves(found.changes)
+        reply.segments_gained.update(moves.gained)
+        reply.segments_lost.update(moves.lost)
         return reply
 
     def MakeDecision(

@@ -179,6 +179,7 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: G
     matches = MatchMessages(type_names(served.rules))
     sensitive = Sensitive(served.store.catalog)
     tokens = Tokens(served.keys.hash_key, "pages")
+    asking = _asking(served)
     profile_service_pb2_grpc.add_ProfileServiceServicer_to_server(
         ProfileService(
             served.reader, lookups, matches, sensitive, tokens, served.now_ms, deadline_max_s
@@ -204,15 +205,28 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: G
             served.store,
             served.rules,
             served.open_deciding or _nobody_decides,
-            lookups,
-            tokens,
-            gate,
-            served.now_ms,
+            asking,
+            lookups=lookups,
+            tokens=tokens,
+            gate=gate,
+            now_ms=served.now_ms,
         ),
         server,
     )
     segment_service_pb2_grpc.add_SegmentServiceServicer_to_server(
-        _segment_service(served, lookups, matches, tokens, gate), server
+        SegmentService(
+            served.reader,
+            served.store,
+            asking,
+            Sampler(served.store, served.rules, type_names(served.rules)),
+            lookups=lookups,
+            matches=matches,
+            tokens=tokens,
+            gate=gate,
+            now_ms=served.now_ms,
+            waiting=served.segments.waiting if served.segments else lambda: 0,
+        ),
+        server,
     )
     recommendation_service_pb2_grpc.add_RecommendationServiceServicer_to_server(
         RecommendationService(
@@ -232,20 +246,11 @@ def register(server: grpc.Server, served: Served, deadline_max_s: float, gate: G
     )
 
 
-def _segment_service(
-    served: Served, lookups: LookupParser, matches: MatchMessages, tokens: Tokens, gate: Gate
-) -> SegmentService:
+def _asking(served: Served) -> Asking:
     here = served.segments
-    asking = Asking(
-        served.store, served.rules, Catalogues(served.store.definitions), served.now_ms,
-        partial(here.settle, SETTLE_S) if here else lambda: True,
-    )  # fmt: skip
-    return SegmentService(
-        served.reader, served.store, asking,
-        Sampler(served.store, served.rules, type_names(served.rules)),
-        lookups=lookups, matches=matches, tokens=tokens, gate=gate, now_ms=served.now_ms,
-        waiting=here.waiting if here else lambda: 0,
-    )  # fmt: skip
+    settle = partial(here.settle, SETTLE_S) if here else lambda: True
+    catalogues = Catalogues(served.store.definitions)
+    return Asking(served.store, served.rules, catalogues, served.now_ms, settle)
 
 
 def _nobody_decides() -> Deciding:

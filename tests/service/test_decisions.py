@@ -7,6 +7,7 @@ from itertools import islice
 import grpc
 import pytest
 
+from profiles.segments.catalogue import Edit, Put
 from service.pb.onefold.v1 import common_pb2, identity_service_pb2
 from service.pb.onefold.v1 import decision_service_pb2 as pb
 from service.rpc import limits
@@ -291,3 +292,21 @@ def test_a_token_of_another_workspace_is_refused(couple: Api) -> None:
         lambda: next(couple.decisions.WatchChanges(pb.WatchChangesRequest(resume_token="x")))
     )
     assert said.fields == ["resume_token"]
+
+
+def test_a_preview_says_which_segments_would_gain_and_lose(api: Api) -> None:
+    edit = Edit(
+        revision=1, time_ms=NOON, author="asha",
+        put=(Put("loyal", {"name": "Loyal", "event": "Order Completed", "count": {"at_least": 2}}),
+             Put("new", {"name": "New", "event": "Order Completed", "count": {"at_most": 1}})),
+    )  # fmt: skip
+    assert api.shop.store.definitions.append(edit)
+    api.shop.segments.fill()
+    for user in ("asha", "a-old"):
+        api.shop.see(user=user, event="Order Completed")
+    action = pb.DecisionAction(
+        merge=pb.MergeAction(lookups=[who(user_id="asha"), who(user_id="a-old")])
+    )
+    reply = api.decisions.PreviewDecision(pb.PreviewDecisionRequest(action=action))
+    assert dict(reply.segments_gained) == {"loyal": 1}
+    assert dict(reply.segments_lost) == {"new": 2}

@@ -162,7 +162,7 @@ class PreviewDecisionRequest(_message.Message):
     def __init__(self, action: _Optional[_Union[DecisionAction, _Mapping]] = ...) -> None: ...
 
 class PreviewDecisionResponse(_message.Message):
-    __slots__ = ("changes", "largest", "limits_exceeded", "refused", "accepted")
+    __slots__ = ("changes", "largest", "limits_exceeded", "refused", "accepted", "segments_gained", "segments_lost")
     class RefusedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -177,17 +177,35 @@ class PreviewDecisionResponse(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class SegmentsGainedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class SegmentsLostEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     LARGEST_FIELD_NUMBER: _ClassVar[int]
     LIMITS_EXCEEDED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_GAINED_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_LOST_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[PersonChange]
     largest: int
     limits_exceeded: _containers.RepeatedScalarFieldContainer[str]
     refused: _containers.ScalarMap[str, int]
     accepted: _containers.ScalarMap[str, int]
-    def __init__(self, changes: _Optional[_Iterable[_Union[PersonChange, _Mapping]]] = ..., largest: _Optional[int] = ..., limits_exceeded: _Optional[_Iterable[str]] = ..., refused: _Optional[_Mapping[str, int]] = ..., accepted: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    segments_gained: _containers.ScalarMap[str, int]
+    segments_lost: _containers.ScalarMap[str, int]
+    def __init__(self, changes: _Optional[_Iterable[_Union[PersonChange, _Mapping]]] = ..., largest: _Optional[int] = ..., limits_exceeded: _Optional[_Iterable[str]] = ..., refused: _Optional[_Mapping[str, int]] = ..., accepted: _Optional[_Mapping[str, int]] = ..., segments_gained: _Optional[_Mapping[str, int]] = ..., segments_lost: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class MakeDecisionRequest(_message.Message):
     __slots__ = ("action", "operator", "reason", "decision_id")
