@@ -2,16 +2,18 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from identity.nodes import Node
 from ingest.deciding import Deciding, DecidingByLog, DecidingHere
 from ingest.pipeline import EventSink, Pipeline
 from ingest.segments.asking import Asking
+from ingest.segments.evaluating import EVERY
 from ingest.segments.here import Segments, share_of, unfinished
 from ingest.sources import Sources
 from service.config import Config
@@ -204,6 +206,12 @@ class Workspace:
             self.store, self.config.identity, self.catalogues, self.now_ms,
             here.settle if here else lambda: True,
         )  # fmt: skip
+
+    def touch(self, nodes: Collection[Node]) -> None:
+        """What is kept of these identifiers changed in another way than by events: evaluate them."""
+        if self.config.store.kind == "sqlite":
+            with self.embedded_store.transaction():
+                self.segments.touch(dict.fromkeys(nodes, EVERY))
 
     def fill(self, progress: Callable[[float], None] = lambda share: None) -> int:
         """Have everybody evaluated for the segments in force; how many profiles were.

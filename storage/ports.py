@@ -492,6 +492,27 @@ class Backfills(Protocol):
         """Replace it."""
 
 
+class ScoreRow(msgspec.Struct, frozen=True, gc=False):
+    """What a model said of an identifier."""
+
+    node: Node
+    name: str
+    """Of the score, such as `churn`."""
+    value: float
+    at_ms: int
+    """When it was computed."""
+
+
+class Scores(Protocol):
+    """What batch models say of people, under the identifier that they know them by."""
+
+    def put(self, scores: Sequence[ScoreRow]) -> None:
+        """Keep scores; of one name and identifier the one that was computed last."""
+
+    def of(self, nodes: Iterable[Node]) -> list[ScoreRow]:
+        """All scores of those identifiers."""
+
+
 class Leases(Protocol):
     """Who may write what has a single writer. An epoch fences those who had the lease before."""
 
@@ -535,6 +556,8 @@ class Store(Protocol):
     def memberships(self) -> Memberships: ...
     @property
     def backfills(self) -> Backfills: ...
+    @property
+    def scores(self) -> Scores: ...
     @property
     def leases(self) -> Leases: ...
     @property

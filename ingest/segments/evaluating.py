@@ -1,6 +1,6 @@
 """Evaluate profiles: which segments they are in now, and until when (DESIGN §4)."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -25,6 +25,8 @@ from storage.ports import Named, Store
 
 REACH_MAX: Final = 50
 """Identifiers of one profile that destinations may use, its own first, then those of its newest devices."""
+NamedScores = Mapping[str, tuple[float, int]]
+"""(value, when it was computed) by name."""
 Only = frozenset[str] | None
 """The segments that are looked at; None: every one."""
 EVERY: Final[Only] = None
@@ -115,10 +117,11 @@ class Evaluator:
             for each in people
         ]
         found = {}
-        for gathered in self._gatherer.gather(wanted, {}):
-            subject, revision = self.subject(gathered)
+        gathered = self._gatherer.gather(wanted, {})
+        asked = self.subjects(gathered, catalogue)
+        for each, (subject, revision) in zip(gathered, asked, strict=True):
             ready = catalogue.ready_at(revision) if subject else ()
-            found[gathered.resolved.profile_id] = frozenset(
+            found[each.resolved.profile_id] = frozenset(
                 key
                 for key in ready
                 if subject and catalogue.judges.verdict(key, subject, now_ms).member
@@ -137,32 +140,49 @@ class Evaluator:
         live = [profile_of(node, named[node]) for node in wanted if is_itself(node, named)]
         gathered = self._gatherer.gather(live, named)
         reach = self.reach(gathered)
-        for each in gathered:
+        for each, asked in zip(gathered, self.subjects(gathered, catalogue), strict=True):
             key = each.resolved.profile_id
             before = held.get(key) or Standing(profile_id=key)
-            yield each, *self._stand(each, before, catalogue, now_ms, wanted[key], reach[key])
+            stood = self._stand(each, asked, before, catalogue, now_ms, wanted[key], reach[key])
+            yield each, *stood
 
-    def subject(self, gathered: Gathered) -> tuple[Subject | None, int]:
-        """What conditions ask of a profile, and the revision of segments that all its parts are at.
+    def subjects(
+        self, gathered: Sequence[Gathered], catalogue: Catalogue
+    ) -> list[tuple[Subject | None, int]]:
+        """What conditions ask of each profile, and the revision of segments that all its parts are at.
 
-        None for a device whose every visit belongs to somebody: it is in no segment, whatever it asks.
+        None for a device whose every visit belongs to somebody: it is in no segment, whatever that asks.
         """
+        scores = self._scores(gathered) if catalogue.asks_scores else {}
+        return [
+            (self._subject(each, scores.get(each.resolved.profile_id)), each.collected_at)
+            for each in gathered
+        ]
+
+    def _subject(self, gathered: Gathered, scores: NamedScores | None) -> Subject | None:
         bodies, _ = gathered.bodies(self._rules)
-        if not bodies:
-            return None, gathered.collected_at
         types = {each.type for each in gathered.held.values()}
-        return subject_of(bodies, types), gathered.collected_at
+        return subject_of(bodies, types, scores) if bodies else None
+
+    def _scores(self, gathered: Sequence[Gathered]) -> dict[Node, dict[str, tuple[float, int]]]:
+        """The newest score of each name that any of a profile's own identifiers has, by profile id."""
+        owner = {node: g.resolved.profile_id for g in gathered for node in g.resolved.members}
+        found: dict[Node, dict[str, tuple[float, int]]] = {}
+        for row in sorted(self._store.scores.of(owner), key=lambda row: (row.at_ms, row.node)):
+            found.setdefault(owner[row.node], {})[row.name] = (row.value, row.at_ms)
+        return found
 
     def _stand(
         self,
         gathered: Gathered,
+        asked_of: tuple[Subject | None, int],
         before: Standing,
         catalogue: Catalogue,
         now_ms: int,
         look: Look,
         reach: tuple[Node, ...],
     ) -> tuple[Standing, list[Transition], set[Node]]:
-        subject, revision = self.subject(gathered)
+        subject, revision = asked_of
         now_in: dict[str, bool] = dict.fromkeys(before.segments.keys() - catalogue.defined, False)
         due_ms = NEVER_MS
         complete = revision >= catalogue.revision

@@ -130,8 +130,8 @@ class Sampler:
         parts = {leaf: part for each in mine for leaf, part in each.active_parts().items()}
         bring_up_to_date(self._store, catalogue, parts)
         members: list[Gathered] = []
-        for each in mine:
-            subject, _ = self._evaluator.subject(each)
+        asked = self._evaluator.subjects(mine, catalogue)
+        for each, (subject, _) in zip(mine, asked, strict=True):
             verdict = subject and catalogue.judges.verdict(key, subject, now_ms)
             if subject and verdict and verdict.member:
                 members.append(each)

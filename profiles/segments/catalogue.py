@@ -12,7 +12,7 @@ from profiles.segments.collect import Collecting, Collector, collector_for, coll
 from profiles.segments.computed import Computer
 from profiles.segments.evaluate import Judges
 from profiles.segments.references import references, sensitive
-from profiles.segments.tree import ComputedTrait, Definition, Segment
+from profiles.segments.tree import ComputedTrait, Definition, Score, Segment, conditions
 
 NOTHING: Final = 0
 """The revision before the first edit."""
@@ -172,6 +172,15 @@ class Catalogue:
     def sensitive(self) -> frozenset[str]:
         """The segments that are sensitive, by their own word or as they name one that is."""
         return sensitive(self.segments)
+
+    @cached_property
+    def asks_scores(self) -> bool:
+        """Whether any segment asks for a model's score."""
+        return any(
+            isinstance(each, Score)
+            for segment in self.segments.values()
+            for each in conditions(segment.who)
+        )
 
     @cached_property
     def _index(self) -> Index:

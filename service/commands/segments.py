@@ -13,6 +13,8 @@ from rich.markup import escape
 from rich.text import Text
 
 from identity.nodes import names_device
+from identity.normalize import Normalizer
+from ingest.scores import RefusedScore, read_scores
 from ingest.segments import defining
 from ingest.segments.asking import Asking, Flows, Status
 from ingest.segments.defining import Plan
@@ -24,13 +26,16 @@ from profiles.segments.write import write
 from service.commands.lookups import lookup_options, wanted
 from service.commands.naming import Names
 from service.output import console, errors, json_option, print_json, steps_progress, table, when
-from service.rpc.parsing import type_names
+from service.rpc.parsing import identifier_types, type_names
 from service.segment_files import read_segments
 from service.workspace import Workspace, pass_workspace
+from storage.chunks import chunks
+from storage.ports import ScoreRow
 
 FOLDER: Final = "segments"
 """Where definitions are looked for if no path is given."""
 EXAMPLES_SHOWN: Final = 5
+SCORES_AT_ONCE: Final = 1_000
 BAR_CELLS: Final = 30
 
 paths_argument = click.argument(
@@ -305,6 +310,35 @@ def segments_of(workspace: Workspace, /, as_json: bool, **identifiers: Any) -> N
         return
     rows = [(key, when(since_ms)) for key, since_ms in sorted(standing.segments.items())]
     console.print(table(["segment", "since"], rows) if rows else "in no segment")
+
+
+@segments.command("scores")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", required=True, help="Of the score, as conditions name it: churn.")
+@json_option
+@pass_workspace
+def load_scores(workspace: Workspace, file: Path, name: str, as_json: bool) -> None:
+    """Load what a batch model says of people: a CSV with an identifier's column, `value` and `computed_at`."""
+    rules = workspace.config.identity
+    loaded, refused = 0, []
+    rows = read_scores(
+        file, name, workspace.keys.hasher(), Normalizer(rules), identifier_types(rules),
+        workspace.now_ms(),
+    )  # fmt: skip
+    for some in chunks(rows, SCORES_AT_ONCE):
+        scores = [each for each in some if isinstance(each, ScoreRow)]
+        refused += [each for each in some if isinstance(each, RefusedScore)]
+        workspace.store.scores.put(scores)
+        workspace.touch({each.node for each in scores})
+        loaded += len(scores)
+    if as_json:
+        print_json({"loaded": loaded, "refused": refused})
+        return
+    console.print(f"{loaded:,} scores loaded as {name}")
+    for each in refused[:EXAMPLES_SHOWN]:
+        errors.print(f"{file}:{each.line}: {each.detail}")
+    if len(refused) > EXAMPLES_SHOWN:
+        errors.print(f"and {len(refused) - EXAMPLES_SHOWN:,} more lines are no scores")
 
 
 @segments.command("fill")

@@ -21,6 +21,7 @@ from storage.cassandra.ledger import (
 )
 from storage.cassandra.lookups import CassandraLookups
 from storage.cassandra.schema import check, may_decide, remember_once
+from storage.cassandra.scores import CassandraScores
 from storage.cassandra.segments import (
     CassandraBackfills,
     CassandraDefinitions,
@@ -48,6 +49,7 @@ from storage.ports import (
     Parts,
     People,
     Positions,
+    Scores,
     Timeline,
 )
 
@@ -102,6 +104,7 @@ class CassandraStore:
         self.memberships: Memberships = memberships
         self.evaluations: Evaluations = memberships
         self.backfills: Backfills = CassandraBackfills(derived)
+        self.scores: Scores = CassandraScores(facts)
         self.leases: Leases = CassandraLeases(
             self.connection,
             facts_name,

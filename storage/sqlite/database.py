@@ -71,7 +71,11 @@ _UPGRADES: Final = {
 
           CREATE TABLE pending (node BLOB PRIMARY KEY, ticket INTEGER NOT NULL, cause INTEGER NOT NULL)
           WITHOUT ROWID;
-          CREATE INDEX pending_by_ticket ON pending (ticket);""",
+          CREATE INDEX pending_by_ticket ON pending (ticket);
+          CREATE TABLE scores (
+            node BLOB NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at_ms INTEGER NOT NULL,
+            PRIMARY KEY (node, name)
+          ) WITHOUT ROWID;""",
 }
 
 _UNAVAILABLE: Final = (

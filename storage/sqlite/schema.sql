@@ -109,3 +109,9 @@ CREATE INDEX transitions_by_segment ON transitions (segment, at_ms);
 -- Whom to evaluate next.
 CREATE TABLE pending (node BLOB PRIMARY KEY, ticket INTEGER NOT NULL, cause INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX pending_by_ticket ON pending (ticket);
+
+-- What batch models say of people: facts, for nothing here computes them.
+CREATE TABLE scores (
+  node BLOB NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at_ms INTEGER NOT NULL,
+  PRIMARY KEY (node, name)
+) WITHOUT ROWID;

@@ -8,7 +8,7 @@ import msgspec
 from identity.nodes import Node
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import NEVER_MS, Cause, Reason, Standing, Transition
-from storage.ports import Backfill, Flow, Told
+from storage.ports import Backfill, Flow, ScoreRow, Told
 from storage.sqlite.database import Database
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -196,6 +196,27 @@ class SqliteBackfills:
         self._database.write(
             "INSERT OR REPLACE INTO meta VALUES ('segments_backfill', ?)", (_encode(backfill),)
         )
+
+
+class SqliteScores:
+    """`storage.ports.Scores`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, scores: Sequence[ScoreRow]) -> None:
+        self._database.write_many(
+            "INSERT INTO scores VALUES (?, ?, ?, ?) ON CONFLICT (node, name) DO UPDATE SET "
+            "value = excluded.value, at_ms = excluded.at_ms WHERE excluded.at_ms >= at_ms",
+            [(each.node, each.name, each.value, each.at_ms) for each in scores],
+        )
+
+    def of(self, nodes: Iterable[Node]) -> list[ScoreRow]:
+        rows = self._database.rows_in(
+            lambda marks: f"SELECT node, name, value, at_ms FROM scores WHERE node IN ({marks})",
+            nodes,
+        )
+        return [ScoreRow(*row) for row in dict.fromkeys(rows)]
 
 
 def _told(row: tuple[Any, ...]) -> Told:

@@ -23,6 +23,7 @@ from storage.ports import (
     Pending,
     People,
     Positions,
+    Scores,
     Timeline,
 )
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
@@ -47,6 +48,7 @@ from storage.sqlite.segments import (
     SqliteDefinitions,
     SqliteMemberships,
     SqlitePending,
+    SqliteScores,
 )
 
 
@@ -75,6 +77,7 @@ class SqliteStore:
         self.memberships: Memberships = SqliteMemberships(self.database)
         self.backfills: Backfills = SqliteBackfills(self.database)
         self.pending: Pending = SqlitePending(self.database)
+        self.scores: Scores = SqliteScores(self.database)
         self.leases: Leases = SqliteLeases(self.database)
         self.columns: Columns = SqliteColumns(self.database)
         self._check_keys(keys)

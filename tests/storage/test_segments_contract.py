@@ -10,7 +10,7 @@ from identity.nodes import Node, NodeHasher
 from profiles.segments.catalogue import Edit, Put
 from profiles.segments.membership import Cause, Reason, Standing, Transition
 from storage.cassandra.store import CassandraStore
-from storage.ports import TIMER_SHARDS, Backfill, Flow, Kept, Store
+from storage.ports import TIMER_SHARDS, Backfill, Flow, Kept, ScoreRow, Store
 from storage.sqlite import SqliteStore, open_store
 from tests.workspace import DAY, HOUR, NOON
 
@@ -272,3 +272,13 @@ def test_how_far_changes_are_followed_is_remembered(embedded: SqliteStore) -> No
     assert embedded.pending.followed() is None
     embedded.pending.follow(7)
     assert embedded.pending.followed() == 7
+
+
+def test_of_a_score_the_one_that_was_computed_last_stays(store: Store) -> None:
+    asha, ravi = Node(b"a" * 16), Node(b"r" * 16)
+    store.scores.put([ScoreRow(asha, "churn", 0.9, 20), ScoreRow(ravi, "churn", 0.1, 20)])
+    store.scores.put([ScoreRow(asha, "churn", 0.2, 10), ScoreRow(asha, "value", 7.0, 10)])
+    assert set(store.scores.of([asha])) == {
+        ScoreRow(asha, "churn", 0.9, 20), ScoreRow(asha, "value", 7.0, 10)
+    }  # fmt: skip
+    assert store.scores.of([]) == []

@@ -10,6 +10,7 @@ from ingest.deciding import DecidingHere, Draft, merge, undo
 from ingest.segments.here import AT_ONCE_MAX
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import Cause
+from storage.ports import ScoreRow
 from storage.profiles import Lookup
 from tests.ingest.segments.shop import Shop
 from tests.workspace import DAY, HOUR, NOON
@@ -175,3 +176,13 @@ def node_of(shop: Shop, user: str) -> Node:
     (found,) = shop.reader.resolve([Lookup(identifiers=(Identifier("user_id", user),))], NOON)
     assert found is not None
     return found.matched
+
+
+def test_a_score_counts_until_it_is_too_old(shop: Shop) -> None:
+    shop.define("leaving: {score: churn, at_least: 0.7, max_age: 7d}")
+    shop.order("asha")
+    shop.store.scores.put([ScoreRow(node_of(shop, "asha"), "churn", 0.8, NOON)])
+    shop.store.pending.add({node_of(shop, "asha"): Cause.EVENT})
+    assert shop.members("leaving") == {"asha"}
+    shop.wait(7 * DAY)
+    assert shop.members("leaving") == set()
