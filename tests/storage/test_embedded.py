@@ -115,7 +115,14 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path) -> None:
         "matches",
         "decision_nodes",
         "blocked_nodes",
+        "segment_edits",
+        "standings",
+        "segment_members",
+        "transitions",
+        "pending",
+        "scores",
     )
+    whole = _shapes(old)
     for table in since:
         old.database.write(f"DROP TABLE {table}")
     old.database.write("PRAGMA user_version = 1")
@@ -124,7 +131,14 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path) -> None:
     upgraded, _ = open_store(*files)
     upgraded.changes.announce([change("a", 1)])
     assert upgraded.parts.read([ASHA]) == {ASHA: b"part"}
+    assert _shapes(upgraded) == whole
     upgraded.database.write(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     upgraded.close()
     with pytest.raises(SchemaMismatch, match="newer than this code's"):
         open_store(*files)
+
+
+def _shapes(store: SqliteStore) -> set[tuple[str, str]]:
+    """Every table and index by name, with what it is made of, however that is spaced."""
+    rows = store.database.rows("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {(name, "".join(sql.split())) for name, sql in rows if not name.startswith("sqlite_")}
