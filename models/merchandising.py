@@ -1,6 +1,6 @@
 """Rules applied to a catalogue: what one answer hides, pins and promotes."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -49,16 +49,20 @@ class Merchandising:
 
     def __init__(self, rules: Sequence[Rule], columns: Columns, code: Mapping[str, int]) -> None:
         self._rules = rules
+        self._for_some = any(rule.segments for rule in rules)
         self._columns = columns
         self._code = code
         self._known: dict[tuple[int, ...], InForce] = {}
 
-    def in_force(self, surface: str, segments: Collection[str], now_ms: int) -> InForce:
+    def in_force(
+        self, surface: str, segments: Callable[[], Collection[str]], now_ms: int
+    ) -> InForce:
         """What the rules do on a surface, for a member of segments, at a time."""
         if not self._rules:
             return NOTHING
+        members = segments() if self._for_some else ()
         held = tuple(
-            n for n, rule in enumerate(self._rules) if rule.holds(surface, segments, now_ms)
+            n for n, rule in enumerate(self._rules) if rule.holds(surface, members, now_ms)
         )
         if not held:
             return NOTHING

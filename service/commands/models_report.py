@@ -95,7 +95,7 @@ def _rule(rule: Rule, view: ItemView, now_ms: int) -> dict[str, Any]:
     surface = min(rule.surfaces, default="FOR_YOU")
     in_force = rule.holds(surface, rule.segments, now_ms)
     some = rule.start_ms if rule.start_ms is not None else 0
-    now = everywhere.in_force(surface, rule.segments, now_ms if in_force else some)
+    now = everywhere.in_force(surface, lambda: rule.segments, now_ms if in_force else some)
     count = len(now.pins)
     if now.hidden is not None:
         count = int(now.hidden.sum())

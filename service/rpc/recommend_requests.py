@@ -1,6 +1,6 @@
 """Requests for recommendations become typed values here; what is malformed is said with its field."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -70,7 +70,7 @@ class Wanted:
         now_ms: int,
         *,
         hidden: bool,
-        segments: Collection[str] = (),
+        segments: Callable[[], Collection[str]] = frozenset,
         shown: Collection[str] = (),
     ) -> Asked:
         """What the models are asked; items that are `shown` elsewhere on the page are left out."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import Final
 
 import grpc
@@ -9,7 +10,7 @@ import grpc
 from models.attribution import Shown
 from models.errors import FilterError
 from profiles.part import Interaction
-from profiles.profile import Profile, history
+from profiles.profile import history
 from service.pb.onefold.v1 import common_pb2
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
 from service.pb.onefold.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
@@ -22,7 +23,8 @@ from service.rpc.recommending import Answered, Recommending, Surface
 from service.rpc.sensitive import may_see_sensitive
 from storage.profiles import Found, ProfileReader
 
-SegmentsOf = Callable[[Profile], Collection[str]]
+SegmentsOf = Callable[[Found], Collection[str]]
+"""The segments of whom a lookup found; asked only where rules for items are for some."""
 _RANDOM_BYTES: Final = 9
 
 
@@ -37,7 +39,7 @@ class RecommendationService(RecommendationServiceServicer):
         matches: MatchMessages,
         tokens: Tokens,
         now_ms: Callable[[], int],
-        segments_of: SegmentsOf = lambda profile: (),
+        segments_of: SegmentsOf = lambda found: (),
         sensitive_consent: str = "",
     ) -> None:
         """Nobody is shown sensitive items without the consent `sensitive_consent`; empty: nobody is at all."""
@@ -96,7 +98,7 @@ class RecommendationService(RecommendationServiceServicer):
             done,
             now_ms,
             hidden=not may_see_sensitive(found, self._sensitive_consent),
-            segments=self._segments_of(found.profile) if found else (),
+            segments_of=self._segments_of,
         )
 
     def _answer(
@@ -138,13 +140,21 @@ class _Whom:
         now_ms: int,
         *,
         hidden: bool,
-        segments: Collection[str],
+        segments_of: SegmentsOf,
     ) -> None:
         self.found = found
         self.done = done
         self.now_ms = now_ms
         self.hidden = hidden
-        self.segments = segments
+        self._segments_of = segments_of
+
+    @cached_property
+    def _members(self) -> Collection[str]:
+        return self._segments_of(self.found) if self.found else ()
+
+    def segments(self) -> Collection[str]:
+        """Which segments they are in, read once for a page."""
+        return self._members
 
     @property
     def newest_ms(self) -> int | None:

@@ -1,6 +1,6 @@
 """What the recommendation service asks of models: the one place that knows their API."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -37,8 +37,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     relaxed: bool = False
     """Whether conditions of the filter are given up, from the last one on, where too few items meet them."""
     variety: Variety = Variety()
-    segments: Collection[str] = frozenset()
-    """That the person is a member of: rules may be for some only."""
+    segments: Callable[[], Collection[str]] = frozenset
+    """Which segments the person is in; asked only where rules are for some."""
     limit: int = 10
     now_ms: int
     hide_sensitive: bool = False

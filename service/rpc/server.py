@@ -84,8 +84,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """The evaluate stage, where it runs in this process; None: workers keep segments current."""
     open_deciding: Callable[[], Deciding] | None = None
     """Who makes operators' decisions; None: nobody here."""
-    segments_of: SegmentsOf = lambda profile: ()
-    """The segments of a profile: rules for items may be for some only."""
+    segments_of: SegmentsOf = lambda found: ()
+    """The segments of whom a lookup found: rules for items may be for some only."""
     sensitive_consent: str = ""
     """The purpose of consent without which nobody is shown sensitive items; empty: nobody is."""
 

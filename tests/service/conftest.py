@@ -75,7 +75,7 @@ class Api:
             now_ms=lambda: self.now_ms,
             open_deciding=lambda: DecidingHere(self.shop.store, self.shop.rules),
             segments=self.shop.segments,
-            segments_of=lambda profile: [f"seen {profile.events}"],
+            segments_of=lambda found: [f"seen {found.profile.events}"],
             sensitive_consent=SENSITIVE,
         )
         self.server = RpcServer(self.served, options or GrpcConfig(port=0, grace_s=0.2)).start()

@@ -146,7 +146,7 @@ def test_rules_hear_of_the_segments_that_a_person_is_in(api: Api) -> None:
     api.shop.see(user="asha", view="soap")
     recommend(api, lookup=who(user_id="asha"))
     recommend(api)
-    assert [sorted(asked.segments) for asked in api.models.asked] == [["seen 1"], []]
+    assert [sorted(asked.segments()) for asked in api.models.asked] == [["seen 1"], []]
 
 
 def page(api: Api, *rows: pb.RecommendRequest, **fields: Any) -> pb.RecommendPageResponse:

@@ -372,7 +372,7 @@ def test_rules_pin_promote_and_hide(shop: Workspace, registry: Registry) -> None
     assert (trending[2].code, trending[2].rule) == (Code.TRENDING, "vitamins")
     assert "comb" not in {item.id for item in trending}
     assert next(item for item in trending if item.id == "soap").rule == ""
-    assert "soap" not in ids(ask(models, surface=Surface.TRENDING, segments=["vip"]))
+    assert "soap" not in ids(ask(models, surface=Surface.TRENDING, segments=lambda: ["vip"]))
     for surface in Surface:
         answered = ask(models, did("soap"), did("comb"), surface=surface, context_items=("soap",))
         assert "comb" not in ids(answered)
