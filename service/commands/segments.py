@@ -112,8 +112,6 @@ def remove(
     as_json: bool,
 ) -> None:
     """Take segments out of force: everybody leaves them."""
-    for key in ids:
-        _definition(workspace, key)
     made = defining.plan(workspace.catalogues.now(), {}, removed=ids)
     if not as_json:
         console.print(_plan_text(made))
@@ -131,10 +129,12 @@ def list_segments(workspace: Workspace, as_json: bool) -> None:
     if as_json:
         print_json(
             {"segments": statuses, "computed_traits": sorted(catalogue.computed),
-             "revision": catalogue.revision, "filled": asking.filled()}
+             "revision": catalogue.revision, "filled": asking.filled(), "broken": catalogue.broken}
         )  # fmt: skip
         return
-    if not catalogue.segments and not catalogue.computed:
+    for key, why in sorted(catalogue.broken.items()):
+        errors.print(f"[red]left out[/] {escape(key)}: {escape(why)}")
+    if not catalogue.segments and not catalogue.computed and not catalogue.broken:
         console.print("no segments yet: write segments/*.yaml, then `onefold segments apply`")
         return
     filled = asking.filled()
