@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from profiles.segments.catalogue import Catalogue, Edit
 from profiles.segments.parse import parse_definition
+from profiles.segments.problems import BadDefinition
+from profiles.segments.tree import Definition
 from storage.ports import Definitions
 
 
@@ -31,8 +33,14 @@ class Catalogues:
 
 
 def replayed(catalogue: Catalogue, edits: Iterable[Edit]) -> Catalogue:
-    """A catalogue after some more edits."""
+    """A catalogue after some more edits. What this version cannot read is left out, and said to be."""
     for edit in edits:
-        put = [parse_definition(each.tree, id=each.id) for each in edit.put]
-        catalogue = catalogue.after(edit.revision, put, edit.removed)
+        put: list[Definition] = []
+        unread: dict[str, str] = {}
+        for each in edit.put:
+            try:
+                put.append(parse_definition(each.tree, id=each.id))
+            except BadDefinition as error:
+                unread[each.id] = str(error).replace("\n", "; ")
+        catalogue = catalogue.after(edit.revision, put, edit.removed, unread)
     return catalogue

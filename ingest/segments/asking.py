@@ -171,12 +171,13 @@ class Asking:
                 break
         return Reach(looked_at, types, consent)
 
-    def overlap(self, one: str, other: str) -> int:
-        """How many are in both."""
+    def overlap(self, one: str, other: str, each_page: Callable[[], None] = lambda: None) -> int:
+        """How many are in both; `each_page` is called now and then, and may raise."""
         counts = self._store.memberships.count([one, other])
         smaller, larger = sorted((one, other), key=lambda key: sum(counts[key]))
         both = 0
         for page in self.members(smaller):
+            each_page()
             standings = self._store.memberships.get(node for node, _ in page)
             both += sum(larger in each.segments for each in standings.values())
         return both

@@ -3,10 +3,9 @@
 import secrets
 from typing import Final
 
-from profiles.segments.seen import Known
-
 from identity.nodes import NODE_BYTES, Node
 from profiles.part import decode
+from profiles.segments.seen import Known
 from storage.ports import Store
 
 LEAVES_MAX: Final = 4_000

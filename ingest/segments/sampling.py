@@ -74,9 +74,16 @@ class _Seen(msgspec.Struct):
 class Sampler:
     """Looks at everybody, or at some, without writing anything."""
 
-    def __init__(self, store: Store, rules: Rules, type_names: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        type_names: Mapping[int, str],
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
         """`type_names` are the names of identifier types by the code in their nodes."""
         self._store = store
+        self._random = random
         self._gatherer = Gatherer(store, rules)
         self._evaluator = Evaluator(store, rules)
         self._type_names = type_names
@@ -110,13 +117,17 @@ class Sampler:
             after = leaves[-1]
 
     def _some(self, most: int) -> Iterator[list[Node]]:
-        """Leaves are hashes, so those that follow a random one are random too."""
+        """Leaves are hashes, so those that follow a random one are random too; the first follow the last."""
+        after: Node | None = Node(self._random(NODE_BYTES))
         left = most
         while left > 0:
-            start = Node(secrets.token_bytes(NODE_BYTES))
-            leaves = self._store.parts.leaves(start, min(CHUNK, left))
-            yield leaves
-            left -= max(len(leaves), 1)
+            leaves = self._store.parts.leaves(after, min(CHUNK, left))
+            if not leaves and after is None:
+                return
+            if leaves:
+                yield leaves
+            after = leaves[-1] if leaves else None
+            left -= len(leaves)
 
     def _look(
         self, leaves: Sequence[Node], catalogue: Catalogue, key: str, now_ms: int, seen: _Seen
@@ -125,8 +136,10 @@ class Sampler:
         named = self._store.lookups.named(set(own.values()))
         wanted = [profile_of(each, named[each]) for each in named]
         gathered = {each.resolved.profile_id: each for each in self._gatherer.gather(wanted, named)}
-        # A profile of several leaves counts at its first one, so that each counts once.
-        mine = [gathered[own[leaf]] for leaf in leaves if _first(gathered.get(own[leaf])) == leaf]
+        # A profile of several leaves counts at one of them, so that each counts once.
+        mine = [
+            gathered[own[leaf]] for leaf in leaves if _counted_at(gathered.get(own[leaf])) == leaf
+        ]
         parts = {leaf: part for each in mine for leaf, part in each.active_parts().items()}
         bring_up_to_date(self._store, catalogue, parts)
         members: list[Gathered] = []
@@ -158,13 +171,17 @@ def types_of(reach: Sequence[Node], type_names: Mapping[int, str]) -> set[str]:
     return {type_names.get(type_code(node), "other") for node in reach}
 
 
-def _first(gathered: Gathered | None) -> Node | None:
-    """The first leaf of a profile at which something happened."""
+def _counted_at(gathered: Gathered | None) -> Node | None:
+    """The leaf of a profile that stands for it, of those at which something happened.
+
+    The first by its last bytes: by the order of leaves, a sample of some would have too many or too few.
+    """
     if gathered is None:
         return None
     if gathered.device_profile:
         return gathered.resolved.profile_id
-    return min((leaf for leaf, part in gathered.parts.items() if part.offset >= 0), default=None)
+    leaves = (leaf for leaf, part in gathered.parts.items() if part.offset >= 0)
+    return min(leaves, key=lambda leaf: leaf[::-1], default=None)
 
 
 def _preview(seen: _Seen, looked_at: int, total: int) -> Preview:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -45,11 +46,18 @@ class Defined(msgspec.Struct, frozen=True):
     """Of the edit that gave it its present form."""
 
 
+OWN_NUMBERS: Final = 1 << 12
+"""Numbers of one definition: more than it can have conditions and what must follow them."""
+EDIT_NUMBERS: Final = OWN_NUMBERS << 11
+"""Numbers of one edit: of more definitions than there can be."""
+
+
 class Catalogue:
     """The segments in force at a revision, and what parts collect for them. Immutable.
 
     A collector has a number from the revision on at which something first needs it, until nothing does; one
-    that is needed again has another, for what happened in between was not collected.
+    that is needed again has another, for what happened in between was not collected. Its number is made of
+    the edit and the place in it, so that a definition that cannot be read shifts no other's.
     """
 
     def __init__(
@@ -58,21 +66,31 @@ class Catalogue:
         defined: Mapping[str, Defined] | None = None,
         computed: Mapping[str, ComputedTrait] | None = None,
         numbers: Mapping[Collector, tuple[int, int]] | None = None,
-        numbered: int = 0,
+        unread: Mapping[str, str] | None = None,
+        apart: Mapping[str, Defined] | None = None,
     ) -> None:
-        """`numbers` are (number, since which revision); so many were ever `numbered`."""
+        """`numbers` are (number, since which revision). `unread`: why each definition cannot be read.
+
+        `apart` are segments that name one of those.
+        """
         self.revision = revision
         self.defined = dict(defined or {})
         self.computed = dict(computed or {})
         self._numbers = dict(numbers or {})
-        self._numbered = numbered
+        self._unread = dict(unread or {})
+        self._apart = dict(apart or {})
 
     def after(
-        self, revision: int, put: Iterable[Definition] = (), removed: Iterable[str] = ()
+        self,
+        revision: int,
+        put: Iterable[Definition] = (),
+        removed: Iterable[str] = (),
+        unread: Mapping[str, str] = MappingProxyType({}),
     ) -> "Catalogue":
-        """The catalogue after an edit."""
-        gone = set(removed)
-        defined = {key: held for key, held in self.defined.items() if key not in gone}
+        """The catalogue after an edit; `unread` of it cannot be read, for the reason that stands there."""
+        put = list(put)
+        gone = {*removed, *unread}
+        defined = {k: each for k, each in (self.defined | self._apart).items() if k not in gone}
         computed = {key: held for key, held in self.computed.items() if key not in gone}
         for each in put:
             if isinstance(each, ComputedTrait):
@@ -81,19 +99,24 @@ class Catalogue:
             held = defined.get(each.id)
             if held is None or held.segment != each:
                 defined[each.id] = Defined(each, revision)
-        needed = dict.fromkeys(
-            [
-                *(c for each in defined.values() for c in collectors_of(each.segment.who)),
-                *map(collector_for, computed.values()),
-            ]
-        )
+        mended = gone | set(map(id_of, put))
+        still = {key: why for key, why in self._unread.items() if key not in mended} | {**unread}
+        apart = _naming_none(defined) if still or self._apart else {}
+        needed = [
+            *(c for each in defined.values() for c in collectors_of(each.segment.who)),
+            *map(collector_for, computed.values()),
+        ]
         numbers = {each: self._numbers[each] for each in needed if each in self._numbers}
-        numbered = self._numbered
-        for collector in needed:
-            if collector not in numbers:
-                numbered += 1
-                numbers[collector] = (numbered, revision)
-        return Catalogue(revision, defined, computed, numbers, numbered)
+        numbers = _numbered(revision, put, unread) | numbers
+        defined = {key: each for key, each in defined.items() if key not in apart}
+        return Catalogue(revision, defined, computed, numbers, still, apart)
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Definitions that are left out, and why: this version cannot read them, or one that they name."""
+        return self._unread | dict.fromkeys(
+            self._apart, "it names a segment that is left out or gone"
+        )
 
     def __bool__(self) -> bool:
         """Whether any segment is in force."""
@@ -190,3 +213,36 @@ class Catalogue:
         """The segments that an event can change, beyond what it says about who is who."""
         purposes = [purpose for purpose, _ in facts.consent]
         return frozenset(self._index.by(facts.event, facts.traits, purposes))
+
+
+def id_of(definition: Definition) -> str:
+    """The id under which a definition is kept."""
+    return definition.name if isinstance(definition, ComputedTrait) else definition.id
+
+
+def _numbered(
+    revision: int, put: Iterable[Definition], unread: Iterable[str]
+) -> dict[Collector, tuple[int, int]]:
+    """Numbers for what an edit defines, which do not depend on what could be read of it."""
+    by_id = {id_of(each): each for each in put}
+    numbers: dict[Collector, tuple[int, int]] = {}
+    for place, key in enumerate(sorted({*by_id, *unread})):
+        match by_id.get(key):
+            case Segment(who=who):
+                own = list(collectors_of(who))
+            case ComputedTrait() as trait:
+                own = [collector_for(trait)]
+            case None:
+                own = []
+        for number, collector in enumerate(own, revision * EDIT_NUMBERS + place * OWN_NUMBERS):
+            numbers.setdefault(collector, (number, revision))
+    return numbers
+
+
+def _naming_none(defined: Mapping[str, Defined]) -> dict[str, Defined]:
+    """The segments that name one that is not there, however indirectly."""
+    names = {key: {n for _, n in references(each.segment)} for key, each in defined.items()}
+    there = set(defined)
+    while without := {key for key in there if not names[key] <= there}:
+        there -= without
+    return {key: each for key, each in defined.items() if key not in there}

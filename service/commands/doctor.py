@@ -161,6 +161,18 @@ def _contents(workspace: Workspace) -> Iterator[Finding]:
         "catalogue", OK if items else NOTE, f"{items:,} items",
         "" if items else "onefold catalog import FILE: names, prices and stock for recommendations",
     )  # fmt: skip
+    yield from _segments(workspace)
+
+
+def _segments(workspace: Workspace) -> Iterator[Finding]:
+    catalogue = workspace.catalogues.now()
+    yield Finding("segments", OK, f"{len(catalogue.segments):,} in force")
+    for key, why in sorted(catalogue.broken.items()):
+        # Were an upgrade to read it again, events of the time between would be missing.
+        yield Finding(
+            f"segment {key}", BAD, f"left out: {why}",
+            f"onefold segments remove {key}, then mend its file and apply it",
+        )  # fmt: skip
 
 
 def _keys(path: Path) -> Iterator[Finding]:

@@ -1,5 +1,7 @@
 """`onefold profile`: find a person and look at them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -52,14 +54,24 @@ def show_profile(
     rows: list[TimelineRow] = []
     if events:
         rows = workspace.reader.timeline(lookup, TimelineQuery(limit=limit), now_ms) or []
+    member_of = _segments(workspace, found)
     if as_json:
         print_json(
-            as_plain(found) | ({"timeline": [event_row(row) for row in rows]} if events else {})
+            as_plain(found)
+            | {"segments": member_of}
+            | ({"timeline": [event_row(row) for row in rows]} if events else {})
         )
     else:
-        console.print(render(found))
+        console.print(render(found, member_of))
         if events:
             console.print(timeline_table(rows))
+
+
+def _segments(workspace: Workspace, found: Found) -> dict[str, int]:
+    """The segments that a profile is in at this moment, and since when."""
+    asking = workspace.asking
+    held = asking.standing(found.profile.id).segments if asking.catalogue() else {}
+    return {key: held[key] for key in sorted(held)}
 
 
 def as_plain(found: Found) -> dict[str, Any]:
@@ -71,6 +83,7 @@ def as_plain(found: Found) -> dict[str, Any]:
         "identifiers": [_identifier(member) for member in shown.members],
         "devices": [_identifier(member) for member in shown.devices],
         "traits": shown.traits,
+        "computed_traits": shown.computed,
         "consent": shown.consent,
         "events": shown.events,
         "first_seen_ms": shown.first_ms,
@@ -96,7 +109,7 @@ def _identifier(member: Member) -> dict[str, str]:
     return {"type": named.type, "value": named.value} if named else {"node": member.node.hex()}
 
 
-def render(found: Found) -> RenderableType:
+def render(found: Found, member_of: Mapping[str, int] = MappingProxyType({})) -> RenderableType:
     """A found profile for people."""
     shown = found.profile
     head = Text.assemble(
@@ -109,6 +122,7 @@ def render(found: Found) -> RenderableType:
         if member.identifier
     ]
     facts += [(f"trait {name}", str(value)) for name, value in shown.traits.items()]
+    facts += [(f"computed {name}", _text(value)) for name, value in shown.computed.items()]
     facts += [
         (f"consent {purpose}", "given" if granted else "withdrawn")
         for purpose, granted in shown.consent.items()
@@ -125,6 +139,7 @@ def render(found: Found) -> RenderableType:
         facts.append(
             ("devices", f"{len(shown.devices)}, {shown.anonymous_visits} visits on them count here")
         )
+    facts += [(f"segment {key}", f"since {when(since_ms)}") for key, since_ms in member_of.items()]
     lines.append(table(["", ""], facts))
     if found.disagreeing:
         lines.append(
@@ -140,6 +155,10 @@ def render(found: Found) -> RenderableType:
             )
         )
     return Panel(Group(*lines), expand=False)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def event_row(row: TimelineRow) -> dict[str, Any]:

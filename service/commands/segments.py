@@ -2,29 +2,36 @@
 
 import difflib
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
-import yaml
-from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.text import Text
 
 from identity.nodes import names_device
 from identity.normalize import Normalizer
 from ingest.scores import RefusedScore, read_scores
 from ingest.segments import defining
-from ingest.segments.asking import Asking, Flows, Status
-from ingest.segments.defining import Plan
+from ingest.segments.asking import Asking
+from ingest.segments.defining import Plan, Refused
 from ingest.segments.names import known_names
-from ingest.segments.sampling import Preview, Sampler
-from profiles.segments.catalogue import Edit
+from ingest.segments.sampling import Sampler
 from profiles.segments.tree import Definition, Segment
 from profiles.segments.write import write
 from service.commands.lookups import lookup_options, wanted
 from service.commands.naming import Names
+from service.commands.segment_pictures import (
+    EXAMPLES_SHOWN,
+    counts,
+    difference,
+    edit_text,
+    history_table,
+    plan_text,
+    preview_text,
+    share,
+    written,
+)
 from service.output import console, errors, json_option, print_json, steps_progress, table, when
 from service.rpc.parsing import identifier_types, type_names
 from service.segment_files import read_segments
@@ -34,9 +41,7 @@ from storage.ports import ScoreRow
 
 FOLDER: Final = "segments"
 """Where definitions are looked for if no path is given."""
-EXAMPLES_SHOWN: Final = 5
 SCORES_AT_ONCE: Final = 1_000
-BAR_CELLS: Final = 30
 
 paths_argument = click.argument(
     "paths", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="[FILE|FOLDER]…"
@@ -58,21 +63,29 @@ def check(workspace: Workspace, paths: Sequence[Path], as_json: bool) -> None:
     if as_json:
         print_json(_plain_plan(made))
     else:
-        console.print(_plan_text(made))
+        console.print(plan_text(made))
 
 
 @segments.command("diff")
 @paths_argument
 @click.option("--prune", is_flag=True, help="Show as removed what no file defines.")
+@json_option
 @pass_workspace
-def diff(workspace: Workspace, paths: Sequence[Path], prune: bool) -> None:
+def diff(workspace: Workspace, paths: Sequence[Path], prune: bool, as_json: bool) -> None:
     """Show line by line how definitions differ from what is in force."""
     made = _plan(workspace, paths, prune=prune)
     held = defining.in_force(workspace.catalogues.now())
-    for key in sorted({*made.added, *made.changed, *made.removed}):
-        new = {**made.added, **made.changed}.get(key)
-        console.print(_difference(key, held.get(key), new))
-    console.print(_plan_text(made))
+    new = {**made.added, **made.changed}
+    changed = sorted({*new, *made.removed})
+    if as_json:
+        print_json(
+            {key: {"in_force": write(held[key]) if key in held else None,
+                   "wanted": write(new[key]) if key in new else None} for key in changed}
+        )  # fmt: skip
+        return
+    for key in changed:
+        console.print(difference(key, held.get(key), new.get(key)))
+    console.print(plan_text(made))
 
 
 @segments.command("apply")
@@ -92,7 +105,7 @@ def apply(
     """Put definitions into force: a plan first, then a question, then everybody is evaluated for them."""
     made = _plan(workspace, paths, prune=prune)
     if not as_json:
-        console.print(_plan_text(made))
+        console.print(plan_text(made))
     _make(workspace, made, author, note, yes=yes, dry_run=dry_run, wait=wait, as_json=as_json)
 
 
@@ -112,11 +125,9 @@ def remove(
     as_json: bool,
 ) -> None:
     """Take segments out of force: everybody leaves them."""
-    for key in ids:
-        _definition(workspace, key)
     made = defining.plan(workspace.catalogues.now(), {}, removed=ids)
     if not as_json:
-        console.print(_plan_text(made))
+        console.print(plan_text(made))
     _make(workspace, made, author, note, yes=yes, dry_run=False, wait=True, as_json=as_json)
 
 
@@ -131,10 +142,12 @@ def list_segments(workspace: Workspace, as_json: bool) -> None:
     if as_json:
         print_json(
             {"segments": statuses, "computed_traits": sorted(catalogue.computed),
-             "revision": catalogue.revision, "filled": asking.filled()}
+             "revision": catalogue.revision, "filled": asking.filled(), "broken": catalogue.broken}
         )  # fmt: skip
         return
-    if not catalogue.segments and not catalogue.computed:
+    for key, why in sorted(catalogue.broken.items()):
+        errors.print(f"[red]left out[/] {escape(key)}: {escape(why)}", soft_wrap=True)
+    if not catalogue.segments and not catalogue.computed and not catalogue.broken:
         console.print("no segments yet: write segments/*.yaml, then `onefold segments apply`")
         return
     filled = asking.filled()
@@ -160,7 +173,7 @@ def show_segment(workspace: Workspace, segment: str, as_json: bool) -> None:
     """One segment: its definition, its size, who can be reached, and its last 30 days."""
     definition = _definition(workspace, segment)
     if not isinstance(definition, Segment):
-        print_json(write(definition)) if as_json else console.print(_yaml(definition))
+        print_json(write(definition)) if as_json else console.print(written(definition))
         return
     asking = _asking(workspace)
     (status,) = asking.statuses([segment])
@@ -171,16 +184,16 @@ def show_segment(workspace: Workspace, segment: str, as_json: bool) -> None:
             {"definition": write(definition), "status": status, "history": flows, "reach": reach}
         )
         return
-    console.print(_yaml(definition))
+    console.print(written(definition))
     console.print(f"{status.people:,} people · {status.devices:,} devices that are nobody's")
     if reach.identifiers:
-        console.print("known by " + _counts(reach.identifiers))
-    console.print("consent " + (_counts(reach.consent) or "none was given"))
-    console.print(_history(flows, status))
+        console.print("known by " + counts(reach.identifiers))
+    console.print("consent " + (counts(reach.consent) or "none was given"))
+    console.print(history_table(flows, status))
 
 
 @segments.command("preview")
-@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--sample", type=click.IntRange(0), help="Identifiers to look at; 0 for everybody.")
 @json_option
 @pass_workspace
@@ -205,12 +218,14 @@ def preview(workspace: Workspace, file: Path, sample: int | None, as_json: bool)
         if as_json:
             print_json(found)
         else:
-            console.print(_preview_text(workspace, draft, found))
+            console.print(preview_text(workspace, draft, found))
 
 
 @segments.command("members")
 @click.argument("segment")
-@click.option("--limit", default=100, show_default=True, help="How many; 0 for all.")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(0), help="How many; 0 for all."
+)
 @json_option
 @pass_workspace
 def members(workspace: Workspace, segment: str, limit: int, as_json: bool) -> None:
@@ -252,7 +267,7 @@ def history(workspace: Workspace, segment: str, days: int, hourly: bool, as_json
     if as_json:
         print_json(flows)
     else:
-        console.print(_history(flows, asking.statuses([segment])[0]))
+        console.print(history_table(flows, asking.statuses([segment])[0]))
 
 
 @segments.command("overlap")
@@ -271,8 +286,8 @@ def overlap(workspace: Workspace, one: str, other: str, as_json: bool) -> None:
         print_json({"both": both, one: first, other: second})
         return
     sizes = [each.people + each.devices for each in (first, second)]
-    console.print(f"{both:,} are in both: {_share(both, sizes[0])} of {one} ({sizes[0]:,}), "
-                  f"{_share(both, sizes[1])} of {other} ({sizes[1]:,})")  # fmt: skip
+    console.print(f"{both:,} are in both: {share(both, sizes[0])} of {one} ({sizes[0]:,}), "
+                  f"{share(both, sizes[1])} of {other} ({sizes[1]:,})")  # fmt: skip
 
 
 @segments.command("edits")
@@ -291,7 +306,7 @@ def edits(workspace: Workspace, segment: str | None, as_json: bool) -> None:
         return
     console.print(
         table(["revision", "when", "who", "what", "why"],
-              [(e.revision, when(e.time_ms), e.author, _edit_text(e), e.note) for e in found])
+              [(e.revision, when(e.time_ms), e.author, edit_text(e), e.note) for e in found])
     )  # fmt: skip
 
 
@@ -342,10 +357,13 @@ def load_scores(workspace: Workspace, file: Path, name: str, as_json: bool) -> N
 
 
 @segments.command("fill")
+@json_option
 @pass_workspace
-def fill(workspace: Workspace) -> None:
+def fill(workspace: Workspace, as_json: bool) -> None:
     """Evaluate everybody for what was defined or changed, from where that was left."""
-    _fill(workspace)
+    profiles = _fill(workspace, quiet=as_json)
+    if as_json:
+        print_json({"profiles": profiles})
 
 
 def _asking(workspace: Workspace) -> Asking:
@@ -364,10 +382,26 @@ def _plan(workspace: Workspace, paths: Sequence[Path], *, prune: bool) -> Plan:
         computed=held.computed,
     )  # fmt: skip
     for warning in read.warnings:
-        errors.print(f"[yellow]warning[/] {escape(str(warning))}")
-    if read.errors:
-        raise click.ClickException("\n".join(map(str, read.errors)))
-    return defining.plan(held, {file.id: file.tree for file in read.files}, only=prune)
+        errors.print(f"[yellow]warning[/] {escape(str(warning))}", soft_wrap=True)
+    wrong = [str(each) for each in read.errors]
+    files = {file.id: file for file in read.files}
+    wrong += [
+        f"{file.path}: {file.id} is defined in {files[file.id].path} too"
+        for file in read.files
+        if file is not files[file.id] and not wrong
+    ]
+    if wrong:
+        raise click.ClickException("\n".join(wrong))
+    try:
+        return defining.plan(held, {key: file.tree for key, file in files.items()}, only=prune)
+    except Refused as error:
+        raise click.ClickException(
+            "\n".join(
+                f"{files[key].path}:{files[key].marks.line(each.path)}: {each.where}: {each.text}"
+                for key, problems in sorted(error.problems.items())
+                for each in problems
+            )
+        ) from error
 
 
 def _make(
@@ -377,7 +411,7 @@ def _make(
     edit = None
     if made and not dry_run:
         if not yes:
-            click.confirm("Put this into force?", abort=True)
+            click.confirm("Put this into force?", abort=True, err=as_json)
         edit = defining.apply(
             workspace.store.definitions, made, author=author or getpass.getuser(), note=note,
             now_ms=workspace.now_ms(),
@@ -388,16 +422,20 @@ def _make(
         print_json(_plain_plan(made) | {"applied": edit.revision if edit else None})
 
 
-def _fill(workspace: Workspace, *, quiet: bool = False) -> None:
+def _fill(workspace: Workspace, *, quiet: bool = False) -> int:
     with steps_progress() as bar:
         task = bar.add_task("evaluating everybody", total=100)
         profiles = workspace.fill(lambda share: bar.update(task, completed=round(100 * share)))
     if not quiet:
         console.print(f"{profiles:,} profiles evaluated")
+    return profiles
 
 
 def _definition(workspace: Workspace, key: str) -> Definition:
     held = defining.in_force(workspace.catalogues.now())
+    broken = workspace.catalogues.now().broken
+    if key in broken:
+        raise click.ClickException(f"{key} is left out: {broken[key]}")
     if key not in held:
         near = difflib.get_close_matches(key, held, 1)
         hint = f"; did you mean {near[0]}?" if near else "; `onefold segments list` shows all"
@@ -417,87 +455,3 @@ def _plain_plan(made: Plan) -> dict[str, Any]:
         "added": sorted(made.added), "changed": sorted(made.changed),
         "removed": list(made.removed), "unchanged": list(made.unchanged),
     }  # fmt: skip
-
-
-def _plan_text(made: Plan) -> RenderableType:
-    lines: list[RenderableType] = []
-    for mark, style, keys in (
-        ("+", "green", made.added), ("~", "yellow", made.changed), ("-", "red", made.removed)
-    ):  # fmt: skip
-        lines += [Text(f"{mark} {key}", style) for key in sorted(keys)]
-    lines.append(
-        Text(
-            f"{len(made.added)} to add, {len(made.changed)} to change, {len(made.removed)} to remove, "
-            f"{len(made.unchanged)} unchanged"
-        )
-    )
-    return Group(*lines)
-
-
-def _difference(key: str, old: Definition | None, new: Definition | None) -> RenderableType:
-    before = _yaml(old).splitlines() if old else []
-    after = _yaml(new).splitlines() if new else []
-    lines = difflib.unified_diff(before, after, f"{key} (in force)", key, lineterm="")
-    styles = {"+": "green", "-": "red", "@": "cyan"}
-    return Group(*(Text(line, styles.get(line[:1], "")) for line in lines))
-
-
-def _yaml(definition: Definition) -> str:
-    text: str = yaml.safe_dump(write(definition), sort_keys=False, allow_unicode=True)
-    return text
-
-
-def _preview_text(workspace: Workspace, draft: Segment, found: Preview) -> RenderableType:
-    size = found.size
-    about = "" if size.exact else "about "
-    lines = [
-        Text(f"{draft.name}", "bold"),
-        Text(f"  {about}{size.people:,} people · {about}{size.devices:,} anonymous devices"),
-    ]
-    if not size.exact:
-        lines.append(
-            Text(f"  between {size.low:,} and {size.high:,} in all, with 95 % confidence "
-                 f"({found.looked_at:,} of {found.of:,} identifiers looked at)", "dim")
-        )  # fmt: skip
-    if found.identifiers:
-        lines.append(Text("  known by " + _counts(found.identifiers)))
-    lines.append(Text("  consent: " + (_counts(found.consent) or "none was given")))
-    for key, count in list(found.overlap.items())[:EXAMPLES_SHOWN]:
-        lines.append(Text(f"  overlap with {key}: {about}{count:,}"))
-    names = Names(workspace.reader, found.examples[:EXAMPLES_SHOWN])
-    if found.examples:
-        shown = ", ".join(names.bare(node) for node in found.examples[:EXAMPLES_SHOWN])
-        lines.append(Text(f"  for example {shown}"))
-    return Group(*lines)
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    ranked = sorted(counts.items(), key=lambda entry: -entry[1])
-    return " · ".join(f"{key} {count:,}" for key, count in ranked)
-
-
-def _history(flows: Sequence[Flows], status: Status) -> RenderableType:
-    size = status.people + status.devices
-    largest = max((abs(each.change) for each in flows), default=0)
-    rows = []
-    for each in reversed(flows):
-        cells = round(BAR_CELLS * abs(each.change) / largest) if largest else 0
-        rows.append(
-            (when(each.from_ms)[:16], size, each.entered, each.left,
-             f"+{each.entered_by_identity} −{each.left_by_identity}",
-             f"+{each.entered_by_definition} −{each.left_by_definition}",
-             ("▇" if each.change >= 0 else "░") * cells)
-        )  # fmt: skip
-        size -= each.change
-    columns = ["from", "size then", "entered", "left", "merges, splits", "definition", ""]
-    return table(columns, reversed(rows)) if rows else Text("nobody entered or left yet", "dim")
-
-
-def _edit_text(edit: Edit) -> str:
-    put = ", ".join(each.id for each in edit.put)
-    gone = ", ".join(edit.removed)
-    return "; ".join(filter(None, (put, f"removed {gone}" if gone else "")))
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}" if whole else "none"

@@ -3,6 +3,7 @@
 import logging
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple, NoReturn
 
 import grpc
@@ -40,6 +41,8 @@ from storage.errors import (
 )
 
 DOMAIN: Final = "onefold.dev"
+VIOLATION_BYTES_MAX: Final = 1_500
+"""A status is told in headers, three times over and base64 twice; clients take 8 KB of them."""
 RETRY_AFTER_S: Final = 1
 """What UNAVAILABLE asks callers to wait: longer than a checkpoint or a failover of a lease."""
 
@@ -59,11 +62,15 @@ class Violation(NamedTuple):
 
 
 class InvalidArgument(CallError):
-    """The request is malformed; says every field that is."""
+    """The request is malformed; says every field that is, or as many as an answer has room for."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
-        self.violations = violations
+        sizes = accumulate(len(f"{v.field}: {v.description}".encode()) for v in violations)
+        fitting = max(1, sum(size <= VIOLATION_BYTES_MAX for size in sizes))
+        self.violations = violations[:fitting]
+        told = "; ".join(f"{v.field}: {v.description}" for v in self.violations)
+        more = len(violations) - fitting
+        super().__init__(f"{told}; and {more:,} more" if more > 0 else told)
 
 
 class ProfileNotFound(CallError):

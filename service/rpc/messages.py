@@ -109,6 +109,12 @@ def _fill_traits(message: profile_service_pb2.Profile, profile: Profile) -> None
         set_value(traits[clean(name)], value)
 
 
+def _fill_computed_traits(message: profile_service_pb2.Profile, profile: Profile) -> None:
+    traits = message.computed_traits
+    for name, value in profile.computed.items():
+        set_value(traits[clean(name)], value)
+
+
 def _fill_first_seen(message: profile_service_pb2.Profile, profile: Profile) -> None:
     if profile.first_ms is not None:
         set_time(message.first_seen_time, profile.first_ms)
@@ -161,6 +167,7 @@ FILL: Final[Mapping[str, Fill]] = {
     "orders": _fill_orders,
     "consents": _fill_consents,
     "visit_count": _fill_visit_count,
+    "computed_traits": _fill_computed_traits,
 }
 """How each field of Profile is filled; INTERACTIONS have a limit and are filled beside them."""
 

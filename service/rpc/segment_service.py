@@ -1,18 +1,19 @@
 """`onefold.v1.SegmentService`: segments, who is in them, and who comes and goes."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import grpc
-from google.protobuf import json_format
+import msgspec
 
 from identity.nodes import Node, names_device
 from ingest.segments import defining
-from ingest.segments.asking import Asking, Flows
+from ingest.segments.asking import Asking
 from ingest.segments.defining import Plan, Refused
+from ingest.segments.names import known_names
 from ingest.segments.sampling import Sampler
-from profiles.segments.catalogue import Edit
-from profiles.segments.membership import Reason
+from profiles.segments.catalogue import Catalogue, Edit
+from profiles.segments.problems import SegmentError, near
+from profiles.segments.seen import unseen
 from profiles.segments.tree import ComputedTrait, Definition, Segment
 from profiles.segments.write import write
 from service.pb.onefold.v1 import segment_service_pb2 as pb
@@ -24,21 +25,19 @@ from service.rpc.guard import CHECK_EVERY, Gate, check
 from service.rpc.messages import MatchMessages, clean, set_time
 from service.rpc.paging import Tokens, counted, page_size
 from service.rpc.parsing import LookupParser, at_most
+from service.rpc.segment_messages import (
+    fill_edit,
+    fill_flow,
+    fill_plan,
+    fill_problem,
+    fill_transitions,
+    fill_tree,
+    tree_of,
+    violations,
+)
 from storage.gathering import Answer
 from storage.ports import Store, Told
 from storage.profiles import ProfileReader
-
-REASONS: Final[Mapping[Reason, pb.SegmentReason]] = {
-    Reason.EVENT: pb.SEGMENT_REASON_EVENT,
-    Reason.MERGED: pb.SEGMENT_REASON_MERGED,
-    Reason.SPLIT: pb.SEGMENT_REASON_SPLIT,
-    Reason.TIME: pb.SEGMENT_REASON_TIME,
-    Reason.DEFINED: pb.SEGMENT_REASON_DEFINED,
-}
-_FLOWS: Final = (
-    "entered", "left", "entered_by_identity", "left_by_identity", "entered_by_definition",
-    "left_by_definition",
-)  # fmt: skip
 
 
 class SegmentService(SegmentServiceServicer):
@@ -74,20 +73,24 @@ class SegmentService(SegmentServiceServicer):
         self, _request: pb.ListSegmentsRequest, _context: grpc.ServicerContext
     ) -> pb.ListSegmentsResponse:
         """All that is in force."""
+        self._asking.settle()
         catalogue = self._asking.catalogue()
         reply = pb.ListSegmentsResponse(revision=catalogue.revision, waiting=self._waiting())
-        self._fill_all(reply.segments.add, defining.in_force(catalogue))
+        self._fill_all(reply.segments.add, catalogue, defining.in_force(catalogue))
+        for key, why in sorted(catalogue.broken.items()):
+            fill_problem(reply.broken.add(), key, SegmentError((), why))
         return reply
 
     def GetSegment(
         self, request: pb.GetSegmentRequest, _context: grpc.ServicerContext
     ) -> pb.GetSegmentResponse:
         """One of them."""
-        held = defining.in_force(self._asking.catalogue())
-        if request.segment_id not in held:
-            raise SegmentNotFound
+        self._asking.settle()
+        catalogue, key = self._asking.catalogue(), request.segment_id
+        held = defining.in_force(catalogue)
+        _need_known(key, held)
         reply = pb.GetSegmentResponse()
-        self._fill_all(lambda: reply.segment, {request.segment_id: held[request.segment_id]})
+        self._fill_all(lambda: reply.segment, catalogue, {key: held[key]})
         return reply
 
     def CheckSegments(
@@ -100,13 +103,24 @@ class SegmentService(SegmentServiceServicer):
         except Refused as error:
             for key, problems in sorted(error.problems.items()):
                 for each in problems:
-                    reply.problems.add(
-                        segment_id=clean(key), path=clean(each.where),
-                        message=clean(each.message), suggestion=clean(each.suggestion),
-                    )  # fmt: skip
+                    fill_problem(reply.problems.add(), key, each)
             return reply
-        _fill_plan(reply, made)
+        reply.revision = made.revision
+        fill_plan(reply, made)
+        for key, each in self._unseen(made):
+            fill_problem(reply.warnings.add(), key, each)
         return reply
+
+    def _unseen(self, made: Plan) -> Iterator[tuple[str, SegmentError]]:
+        """Names that nothing ever had, by the id of the new or changed definition that has them."""
+        drafted = {**made.added, **made.changed}
+        if not drafted:
+            return
+        known = known_names(self._store)
+        computed = {*self._asking.catalogue().computed, *drafted}
+        known = msgspec.structs.replace(known, traits=known.traits | computed)
+        for key, definition in drafted.items():
+            yield from ((key, each) for each in unseen(definition, known))
 
     def ApplySegments(
         self, request: pb.ApplySegmentsRequest, _context: grpc.ServicerContext
@@ -115,16 +129,17 @@ class SegmentService(SegmentServiceServicer):
         if not request.author.strip() or len(request.author) > limits.OPERATOR_MAX:
             text = f"is required, and has at most {limits.OPERATOR_MAX:,} characters"
             raise InvalidArgument([Violation("author", text)])
+        if len(request.note) > limits.REASON_MAX:
+            raise InvalidArgument([Violation("note", f"at most {limits.REASON_MAX:,} characters")])
         try:
             made = self._plan(request.definitions, request.remove_ids)
         except Refused as error:
-            raise InvalidArgument(
-                [
-                    Violation(f"definitions[{key}].{each.where}".rstrip("."), each.text)
-                    for key, problems in sorted(error.problems.items())
-                    for each in problems
-                ]
-            ) from error
+            every = [
+                found
+                for key, errors in sorted(error.problems.items())
+                for found in violations(f"definitions[{clean(key)}]", errors)
+            ]
+            raise InvalidArgument(every) from error
         if request.revision and request.revision != made.revision:
             raise defining.Outdated("the segments have changed; check again")
         edit = defining.apply(
@@ -132,7 +147,7 @@ class SegmentService(SegmentServiceServicer):
             now_ms=self._now_ms(),
         )  # fmt: skip
         reply = pb.ApplySegmentsResponse(revision=edit.revision if edit else made.revision)
-        _fill_plan(reply, made)
+        fill_plan(reply, made)
         return reply
 
     def PreviewSegment(
@@ -201,6 +216,7 @@ class SegmentService(SegmentServiceServicer):
     ) -> Iterator[pb.WatchSegmentChangesResponse]:
         """Transitions as they are told."""
         at_most("segment_ids", request.segment_ids, limits.SEGMENTS_MAX)
+        self._refuse_never_defined(request.segment_ids)
         memberships, wanted = self._store.memberships, tuple(request.segment_ids)
         after = ""
         if request.resume_token:
@@ -218,8 +234,7 @@ class SegmentService(SegmentServiceServicer):
                 reply = pb.WatchSegmentChangesResponse(
                     resume_token=self._tokens.seal(after, "transitions")
                 )
-                for told in page:
-                    _fill_transition(reply.transitions.add(), told)
+                fill_transitions(reply, page)
                 yield reply
 
     def GetSegmentHistory(
@@ -231,21 +246,21 @@ class SegmentService(SegmentServiceServicer):
         self._asking.settle()
         reply = pb.GetSegmentHistoryResponse()
         for flows in self._asking.history(request.segment_id, days, hourly=request.hourly):
-            _fill_flow(reply.flows.add(), flows)
+            fill_flow(reply.flows.add(), flows)
         (status,) = self._asking.statuses([request.segment_id])
         reply.size = status.people + status.devices
         return reply
 
     def GetSegmentOverlap(
-        self, request: pb.GetSegmentOverlapRequest, _context: grpc.ServicerContext
+        self, request: pb.GetSegmentOverlapRequest, context: grpc.ServicerContext
     ) -> pb.GetSegmentOverlapResponse:
         """How many are in both."""
-        for key in (request.segment_id, request.other_id):
-            self._segment(key)
+        self._segment(request.segment_id)
+        self._segment(request.other_id, "other_id")
         self._asking.settle()
         counts = self._store.memberships.count([request.segment_id, request.other_id])
         return pb.GetSegmentOverlapResponse(
-            both=self._asking.overlap(request.segment_id, request.other_id),
+            both=self._asking.overlap(request.segment_id, request.other_id, lambda: check(context)),
             first=sum(counts[request.segment_id]),
             second=sum(counts[request.other_id]),
         )
@@ -254,31 +269,41 @@ class SegmentService(SegmentServiceServicer):
         self, request: pb.ListSegmentEditsRequest, _context: grpc.ServicerContext
     ) -> pb.ListSegmentEditsResponse:
         """Who changed what."""
-        found = [
-            edit
-            for edit in reversed(self._store.definitions.since(0))
-            if not request.segment_id or request.segment_id in (*_ids(edit), *edit.removed)
-        ]
         reply = pb.ListSegmentEditsResponse()
-        for edit in found[: page_size(request.page_size)]:
-            message = reply.edits.add(
-                revision=edit.revision, author=clean(edit.author), note=clean(edit.note),
-                removed_ids=edit.removed,
-            )  # fmt: skip
-            set_time(message.time, edit.time_ms)
-            for put in edit.put:
-                _fill_tree(message.definitions.add(id=put.id), put.tree)
+        room, left = limits.REPLY_BYTES_MAX, page_size(request.page_size)
+        for edit in reversed(self._store.definitions.since(0)):
+            if request.segment_id and request.segment_id not in _concerned(edit):
+                continue
+            message = pb.SegmentEdit()
+            fill_edit(message, edit)
+            room -= message.ByteSize()
+            if not left or (room < 0 and reply.edits):
+                break
+            left -= 1
+            reply.edits.append(message)
         return reply
 
-    def _segment(self, key: str) -> Segment:
-        segment = self._asking.catalogue().segments.get(key)
-        if segment is None:
-            raise SegmentNotFound
-        return segment
+    def _segment(self, key: str, field: str = "segment_id") -> Segment:
+        catalogue = self._asking.catalogue()
+        _need_known(key, catalogue.segments, field)
+        return catalogue.segments[key]
+
+    def _refuse_never_defined(self, ids: Collection[str]) -> None:
+        """Somebody who misspells an id would watch nothing for ever; what was removed still has its past."""
+        if set(ids) <= self._asking.catalogue().defined.keys():
+            return
+        ever = {key for edit in self._store.definitions.since(0) for key in _concerned(edit)}
+        unknown = [
+            Violation(f"segment_ids[{place}]", _never(key, ever))
+            for place, key in enumerate(ids)
+            if key not in ever
+        ]
+        if unknown:
+            raise InvalidArgument(unknown)
 
     def _plan(self, definitions: Sequence[pb.SegmentDefinition], removed: Iterable[str]) -> Plan:
         at_most("definitions", definitions, limits.SEGMENTS_MAX)
-        trees = {each.id: json_format.MessageToDict(each.tree) for each in definitions}
+        trees = {each.id: tree_of(each.tree, f"definitions[{each.id}]") for each in definitions}
         if len(trees) < len(definitions):
             raise InvalidArgument([Violation("definitions", "an id is there twice")])
         return defining.plan(self._asking.catalogue(), trees, removed=removed)
@@ -287,31 +312,28 @@ class SegmentService(SegmentServiceServicer):
         try:
             made = self._plan([message], ())
         except Refused as error:
-            raise InvalidArgument(
-                [
-                    Violation(f"definition.{each.where}".rstrip("."), each.text)
-                    for problems in error.problems.values()
-                    for each in problems
-                ]
-            ) from error
-        drafted = [*made.added.values(), *made.changed.values()]
-        if not drafted:
-            return self._segment(made.unchanged[0])
-        if not isinstance(drafted[0], Segment):
+            (errors,) = error.problems.values()
+            raise InvalidArgument(violations("definition", errors)) from error
+        held = defining.in_force(self._asking.catalogue())
+        unchanged = [held[key] for key in made.unchanged if key in held]
+        draft = next(iter([*made.added.values(), *made.changed.values(), *unchanged]), None)
+        if not isinstance(draft, Segment):
             raise InvalidArgument([Violation("definition", "a computed trait has no members")])
-        return drafted[0]
+        return draft
 
     def _fill_all(
-        self, add: Callable[[], pb.SegmentStatus], definitions: Mapping[str, Definition]
+        self,
+        add: Callable[[], pb.SegmentStatus],
+        catalogue: Catalogue,
+        definitions: Mapping[str, Definition],
     ) -> None:
-        self._asking.settle()
         segments = [key for key, each in definitions.items() if isinstance(each, Segment)]
         statuses = {each.id: each for each in self._asking.statuses(segments)}
         filled = self._asking.filled()
         for key, definition in sorted(definitions.items()):
             message = add()
             message.definition.id = key
-            _fill_tree(message.definition, write(definition))
+            fill_tree(message.definition, write(definition))
             if isinstance(definition, ComputedTrait):
                 message.computed_trait = True
                 message.name = key
@@ -321,36 +343,21 @@ class SegmentService(SegmentServiceServicer):
             status = statuses[key]
             message.people, message.devices = status.people, status.devices
             message.filled = filled.get(key, 0.0)
-            message.revision = self._asking.catalogue().defined[key].revision
-            _fill_flow(message.day, status.day)
+            message.revision = catalogue.defined[key].revision
+            fill_flow(message.day, status.day)
 
 
-def _ids(edit: Edit) -> list[str]:
-    return [put.id for put in edit.put]
+def _need_known(key: str, known: Collection[str], field: str = "segment_id") -> None:
+    if not key:
+        raise InvalidArgument([Violation(field, "is required")])
+    if key not in known:
+        raise SegmentNotFound
 
 
-def _fill_tree(message: pb.SegmentDefinition, tree: dict[str, Any]) -> None:
-    json_format.ParseDict(tree, message.tree)
+def _concerned(edit: Edit) -> set[str]:
+    return {*(put.id for put in edit.put), *edit.removed}
 
 
-def _fill_plan(reply: pb.CheckSegmentsResponse | pb.ApplySegmentsResponse, made: Plan) -> None:
-    reply.added_ids.extend(made.added)
-    reply.changed_ids.extend(made.changed)
-    reply.removed_ids.extend(made.removed)
-
-
-def _fill_flow(message: pb.SegmentFlow, flows: Flows) -> None:
-    set_time(message.from_time, flows.from_ms)
-    for name in _FLOWS:
-        setattr(message, name, getattr(flows, name))
-
-
-def _fill_transition(message: pb.SegmentTransition, told: Told) -> None:
-    transition = told.transition
-    message.id = transition.message_id
-    message.segment_id = transition.segment
-    message.profile_id = transition.profile_id.hex()
-    message.entered = transition.entered
-    message.reason = REASONS[transition.reason]
-    message.sequence = transition.sequence
-    set_time(message.time, transition.at_ms)
+def _never(key: str, ever: Collection[str]) -> str:
+    meant = near(key, ever)
+    return "was never defined" + (f"; did you mean {meant}?" if meant else "")

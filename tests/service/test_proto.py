@@ -17,6 +17,7 @@ from service.pb.onefold.v1 import (
     identity_service_pb2,
     profile_service_pb2,
     recommendation_service_pb2,
+    segment_service_pb2,
 )
 from service.rpc.server import SERVICES
 from tests.service.conftest import TIMEOUT_S, Api
@@ -28,6 +29,7 @@ FILES = (
     identity_service_pb2,
     profile_service_pb2,
     recommendation_service_pb2,
+    segment_service_pb2,
 )
 
 

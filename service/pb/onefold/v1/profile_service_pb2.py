@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from service.pb.onefold.v1 import common_pb2 as onefold_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n onefold/v1/profile_service.proto\x12\nonefold.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\"\xf0\x04\n\x07Profile\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x30\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12,\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12/\n\x06traits\x18\x04 \x03(\x0b\x32\x1f.onefold.v1.Profile.TraitsEntry\x12\x33\n\x0f\x66irst_seen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x07 \x01(\x03\x12,\n\x0c\x65vent_counts\x18\x08 \x03(\x0b\x32\x16.onefold.v1.EventCount\x12(\n\x06orders\x18\t \x03(\x0b\x32\x18.onefold.v1.OrderSummary\x12-\n\x0cinteractions\x18\n \x03(\x0b\x32\x17.onefold.v1.Interaction\x12\x33\n\x08\x63onsents\x18\x0b \x03(\x0b\x32!.onefold.v1.Profile.ConsentsEntry\x12\x13\n\x0bvisit_count\x18\x0c \x01(\x03\x1a@\n\x0bTraitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Value:\x02\x38\x01\x1a/\n\rConsentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\"\x88\x01\n\nEventCount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12.\n\nfirst_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x0cOrderSummary\x12\x13\n\x0border_count\x18\x01 \x01(\x03\x12\"\n\x07revenue\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Money\x12\x14\n\x0crefund_count\x18\x03 \x01(\x03\x12#\n\x08refunded\x18\x04 \x01(\x0b\x32\x11.onefold.v1.Money\"\x85\x01\n\x0bInteraction\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.onefold.v1.InteractionKind\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08quantity\x18\x04 \x01(\x01\"\x81\x01\n\x11GetProfileRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11interaction_limit\x18\x03 \x01(\x05\"\\\n\x12GetProfileResponse\x12$\n\x07profile\x18\x01 \x01(\x0b\x32\x13.onefold.v1.Profile\x12 \n\x05match\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Match\"\x88\x01\n\x17\x42\x61tchGetProfilesRequest\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11interaction_limit\x18\x03 \x01(\x05\"F\n\x18\x42\x61tchGetProfilesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.onefold.v1.ProfileResult\"~\n\rProfileResult\x12$\n\x07profile\x18\x01 \x01(\x0b\x32\x13.onefold.v1.Profile\x12 \n\x05match\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Match\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.onefold.v1.EntryError\"\xe6\x01\n\x11ListEventsRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05names\x18\x04 \x03(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0finclude_payload\x18\x07 \x01(\x08\"r\n\x12ListEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.onefold.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12 \n\x05match\x18\x03 \x01(\x0b\x32\x11.onefold.v1.Match\"\xd1\x01\n\x05\x45vent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x15\n\ridentifier_id\x18\x07 \x01(\t\x12\x0f\n\x07payload\x18\x08 \x01(\x0c*\x9e\x02\n\x0fInteractionKind\x12 \n\x1cINTERACTION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17INTERACTION_KIND_VIEWED\x10\x01\x12\x1c\n\x18INTERACTION_KIND_CLICKED\x10\x02\x12\x1a\n\x16INTERACTION_KIND_ADDED\x10\x03\x12\x1c\n\x18INTERACTION_KIND_REMOVED\x10\x04\x12\x1b\n\x17INTERACTION_KIND_WISHED\x10\x05\x12\x1b\n\x17INTERACTION_KIND_BOUGHT\x10\x06\x12\x1d\n\x19INTERACTION_KIND_REVIEWED\x10\x07\x12\x1b\n\x17INTERACTION_KIND_SHARED\x10\x08\x32\x89\x02\n\x0eProfileService\x12K\n\nGetProfile\x12\x1d.onefold.v1.GetProfileRequest\x1a\x1e.onefold.v1.GetProfileResponse\x12]\n\x10\x42\x61tchGetProfiles\x12#.onefold.v1.BatchGetProfilesRequest\x1a$.onefold.v1.BatchGetProfilesResponse\x12K\n\nListEvents\x12\x1d.onefold.v1.ListEventsRequest\x1a\x1e.onefold.v1.ListEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n onefold/v1/profile_service.proto\x12\nonefold.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\"\xfc\x05\n\x07Profile\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x30\n\x0bidentifiers\x18\x02 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12,\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\x12/\n\x06traits\x18\x04 \x03(\x0b\x32\x1f.onefold.v1.Profile.TraitsEntry\x12\x33\n\x0f\x66irst_seen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x07 \x01(\x03\x12,\n\x0c\x65vent_counts\x18\x08 \x03(\x0b\x32\x16.onefold.v1.EventCount\x12(\n\x06orders\x18\t \x03(\x0b\x32\x18.onefold.v1.OrderSummary\x12-\n\x0cinteractions\x18\n \x03(\x0b\x32\x17.onefold.v1.Interaction\x12\x33\n\x08\x63onsents\x18\x0b \x03(\x0b\x32!.onefold.v1.Profile.ConsentsEntry\x12\x13\n\x0bvisit_count\x18\x0c \x01(\x03\x12@\n\x0f\x63omputed_traits\x18\r \x03(\x0b\x32\'.onefold.v1.Profile.ComputedTraitsEntry\x1a@\n\x0bTraitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Value:\x02\x38\x01\x1a/\n\rConsentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x02\x38\x01\x1aH\n\x13\x43omputedTraitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Value:\x02\x38\x01\"\x88\x01\n\nEventCount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12.\n\nfirst_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlast_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x0cOrderSummary\x12\x13\n\x0border_count\x18\x01 \x01(\x03\x12\"\n\x07revenue\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Money\x12\x14\n\x0crefund_count\x18\x03 \x01(\x03\x12#\n\x08refunded\x18\x04 \x01(\x0b\x32\x11.onefold.v1.Money\"\x85\x01\n\x0bInteraction\x12)\n\x04kind\x18\x01 \x01(\x0e\x32\x1b.onefold.v1.InteractionKind\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08quantity\x18\x04 \x01(\x01\"\x81\x01\n\x11GetProfileRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11interaction_limit\x18\x03 \x01(\x05\"\\\n\x12GetProfileResponse\x12$\n\x07profile\x18\x01 \x01(\x0b\x32\x13.onefold.v1.Profile\x12 \n\x05match\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Match\"\x88\x01\n\x17\x42\x61tchGetProfilesRequest\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x19\n\x11interaction_limit\x18\x03 \x01(\x05\"F\n\x18\x42\x61tchGetProfilesResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.onefold.v1.ProfileResult\"~\n\rProfileResult\x12$\n\x07profile\x18\x01 \x01(\x0b\x32\x13.onefold.v1.Profile\x12 \n\x05match\x18\x02 \x01(\x0b\x32\x11.onefold.v1.Match\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.onefold.v1.EntryError\"\xe6\x01\n\x11ListEventsRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\r\n\x05names\x18\x04 \x03(\t\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nuntil_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0finclude_payload\x18\x07 \x01(\x08\"r\n\x12ListEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.onefold.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12 \n\x05match\x18\x03 \x01(\x0b\x32\x11.onefold.v1.Match\"\xd1\x01\n\x05\x45vent\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0creceive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x15\n\ridentifier_id\x18\x07 \x01(\t\x12\x0f\n\x07payload\x18\x08 \x01(\x0c*\x9e\x02\n\x0fInteractionKind\x12 \n\x1cINTERACTION_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17INTERACTION_KIND_VIEWED\x10\x01\x12\x1c\n\x18INTERACTION_KIND_CLICKED\x10\x02\x12\x1a\n\x16INTERACTION_KIND_ADDED\x10\x03\x12\x1c\n\x18INTERACTION_KIND_REMOVED\x10\x04\x12\x1b\n\x17INTERACTION_KIND_WISHED\x10\x05\x12\x1b\n\x17INTERACTION_KIND_BOUGHT\x10\x06\x12\x1d\n\x19INTERACTION_KIND_REVIEWED\x10\x07\x12\x1b\n\x17INTERACTION_KIND_SHARED\x10\x08\x32\x89\x02\n\x0eProfileService\x12K\n\nGetProfile\x12\x1d.onefold.v1.GetProfileRequest\x1a\x1e.onefold.v1.GetProfileResponse\x12]\n\x10\x42\x61tchGetProfiles\x12#.onefold.v1.BatchGetProfilesRequest\x1a$.onefold.v1.BatchGetProfilesResponse\x12K\n\nListEvents\x12\x1d.onefold.v1.ListEventsRequest\x1a\x1e.onefold.v1.ListEventsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,36 +38,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILE_TRAITSENTRY']._serialized_options = b'8\001'
   _globals['_PROFILE_CONSENTSENTRY']._loaded_options = None
   _globals['_PROFILE_CONSENTSENTRY']._serialized_options = b'8\001'
-  _globals['_INTERACTIONKIND']._serialized_start=2302
-  _globals['_INTERACTIONKIND']._serialized_end=2588
+  _globals['_PROFILE_COMPUTEDTRAITSENTRY']._loaded_options = None
+  _globals['_PROFILE_COMPUTEDTRAITSENTRY']._serialized_options = b'8\001'
+  _globals['_INTERACTIONKIND']._serialized_start=2442
+  _globals['_INTERACTIONKIND']._serialized_end=2728
   _globals['_PROFILE']._serialized_start=141
-  _globals['_PROFILE']._serialized_end=765
-  _globals['_PROFILE_TRAITSENTRY']._serialized_start=652
-  _globals['_PROFILE_TRAITSENTRY']._serialized_end=716
-  _globals['_PROFILE_CONSENTSENTRY']._serialized_start=718
-  _globals['_PROFILE_CONSENTSENTRY']._serialized_end=765
-  _globals['_EVENTCOUNT']._serialized_start=768
-  _globals['_EVENTCOUNT']._serialized_end=904
-  _globals['_ORDERSUMMARY']._serialized_start=907
-  _globals['_ORDERSUMMARY']._serialized_end=1037
-  _globals['_INTERACTION']._serialized_start=1040
-  _globals['_INTERACTION']._serialized_end=1173
-  _globals['_GETPROFILEREQUEST']._serialized_start=1176
-  _globals['_GETPROFILEREQUEST']._serialized_end=1305
-  _globals['_GETPROFILERESPONSE']._serialized_start=1307
-  _globals['_GETPROFILERESPONSE']._serialized_end=1399
-  _globals['_BATCHGETPROFILESREQUEST']._serialized_start=1402
-  _globals['_BATCHGETPROFILESREQUEST']._serialized_end=1538
-  _globals['_BATCHGETPROFILESRESPONSE']._serialized_start=1540
-  _globals['_BATCHGETPROFILESRESPONSE']._serialized_end=1610
-  _globals['_PROFILERESULT']._serialized_start=1612
-  _globals['_PROFILERESULT']._serialized_end=1738
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1741
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1971
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1973
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=2087
-  _globals['_EVENT']._serialized_start=2090
-  _globals['_EVENT']._serialized_end=2299
-  _globals['_PROFILESERVICE']._serialized_start=2591
-  _globals['_PROFILESERVICE']._serialized_end=2856
+  _globals['_PROFILE']._serialized_end=905
+  _globals['_PROFILE_TRAITSENTRY']._serialized_start=718
+  _globals['_PROFILE_TRAITSENTRY']._serialized_end=782
+  _globals['_PROFILE_CONSENTSENTRY']._serialized_start=784
+  _globals['_PROFILE_CONSENTSENTRY']._serialized_end=831
+  _globals['_PROFILE_COMPUTEDTRAITSENTRY']._serialized_start=833
+  _globals['_PROFILE_COMPUTEDTRAITSENTRY']._serialized_end=905
+  _globals['_EVENTCOUNT']._serialized_start=908
+  _globals['_EVENTCOUNT']._serialized_end=1044
+  _globals['_ORDERSUMMARY']._serialized_start=1047
+  _globals['_ORDERSUMMARY']._serialized_end=1177
+  _globals['_INTERACTION']._serialized_start=1180
+  _globals['_INTERACTION']._serialized_end=1313
+  _globals['_GETPROFILEREQUEST']._serialized_start=1316
+  _globals['_GETPROFILEREQUEST']._serialized_end=1445
+  _globals['_GETPROFILERESPONSE']._serialized_start=1447
+  _globals['_GETPROFILERESPONSE']._serialized_end=1539
+  _globals['_BATCHGETPROFILESREQUEST']._serialized_start=1542
+  _globals['_BATCHGETPROFILESREQUEST']._serialized_end=1678
+  _globals['_BATCHGETPROFILESRESPONSE']._serialized_start=1680
+  _globals['_BATCHGETPROFILESRESPONSE']._serialized_end=1750
+  _globals['_PROFILERESULT']._serialized_start=1752
+  _globals['_PROFILERESULT']._serialized_end=1878
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1881
+  _globals['_LISTEVENTSREQUEST']._serialized_end=2111
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=2113
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2227
+  _globals['_EVENT']._serialized_start=2230
+  _globals['_EVENT']._serialized_end=2439
+  _globals['_PROFILESERVICE']._serialized_start=2731
+  _globals['_PROFILESERVICE']._serialized_end=2996
 # @@protoc_insertion_point(module_scope)

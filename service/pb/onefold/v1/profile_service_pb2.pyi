@@ -34,7 +34,7 @@ INTERACTION_KIND_REVIEWED: InteractionKind
 INTERACTION_KIND_SHARED: InteractionKind
 
 class Profile(_message.Message):
-    __slots__ = ("profile_id", "identifiers", "devices", "traits", "first_seen_time", "last_seen_time", "event_count", "event_counts", "orders", "interactions", "consents", "visit_count")
+    __slots__ = ("profile_id", "identifiers", "devices", "traits", "first_seen_time", "last_seen_time", "event_count", "event_counts", "orders", "interactions", "consents", "visit_count", "computed_traits")
     class TraitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,13 @@ class Profile(_message.Message):
         key: str
         value: bool
         def __init__(self, key: _Optional[str] = ..., value: _Optional[bool] = ...) -> None: ...
+    class ComputedTraitsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _common_pb2.Value
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_common_pb2.Value, _Mapping]] = ...) -> None: ...
     PROFILE_ID_FIELD_NUMBER: _ClassVar[int]
     IDENTIFIERS_FIELD_NUMBER: _ClassVar[int]
     DEVICES_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +68,7 @@ class Profile(_message.Message):
     INTERACTIONS_FIELD_NUMBER: _ClassVar[int]
     CONSENTS_FIELD_NUMBER: _ClassVar[int]
     VISIT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    COMPUTED_TRAITS_FIELD_NUMBER: _ClassVar[int]
     profile_id: str
     identifiers: _containers.RepeatedCompositeFieldContainer[_common_pb2.KnownIdentifier]
     devices: _containers.RepeatedCompositeFieldContainer[_common_pb2.KnownIdentifier]
@@ -73,7 +81,8 @@ class Profile(_message.Message):
     interactions: _containers.RepeatedCompositeFieldContainer[Interaction]
     consents: _containers.ScalarMap[str, bool]
     visit_count: int
-    def __init__(self, profile_id: _Optional[str] = ..., identifiers: _Optional[_Iterable[_Union[_common_pb2.KnownIdentifier, _Mapping]]] = ..., devices: _Optional[_Iterable[_Union[_common_pb2.KnownIdentifier, _Mapping]]] = ..., traits: _Optional[_Mapping[str, _common_pb2.Value]] = ..., first_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event_count: _Optional[int] = ..., event_counts: _Optional[_Iterable[_Union[EventCount, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[OrderSummary, _Mapping]]] = ..., interactions: _Optional[_Iterable[_Union[Interaction, _Mapping]]] = ..., consents: _Optional[_Mapping[str, bool]] = ..., visit_count: _Optional[int] = ...) -> None: ...
+    computed_traits: _containers.MessageMap[str, _common_pb2.Value]
+    def __init__(self, profile_id: _Optional[str] = ..., identifiers: _Optional[_Iterable[_Union[_common_pb2.KnownIdentifier, _Mapping]]] = ..., devices: _Optional[_Iterable[_Union[_common_pb2.KnownIdentifier, _Mapping]]] = ..., traits: _Optional[_Mapping[str, _common_pb2.Value]] = ..., first_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_seen_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event_count: _Optional[int] = ..., event_counts: _Optional[_Iterable[_Union[EventCount, _Mapping]]] = ..., orders: _Optional[_Iterable[_Union[OrderSummary, _Mapping]]] = ..., interactions: _Optional[_Iterable[_Union[Interaction, _Mapping]]] = ..., consents: _Optional[_Mapping[str, bool]] = ..., visit_count: _Optional[int] = ..., computed_traits: _Optional[_Mapping[str, _common_pb2.Value]] = ...) -> None: ...
 
 class EventCount(_message.Message):
     __slots__ = ("name", "count", "first_time", "last_time")

@@ -80,14 +80,16 @@ class ListSegmentsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListSegmentsResponse(_message.Message):
-    __slots__ = ("segments", "revision", "waiting")
+    __slots__ = ("segments", "revision", "waiting", "broken")
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_FIELD_NUMBER: _ClassVar[int]
     segments: _containers.RepeatedCompositeFieldContainer[SegmentStatus]
     revision: int
     waiting: int
-    def __init__(self, segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping]]] = ..., revision: _Optional[int] = ..., waiting: _Optional[int] = ...) -> None: ...
+    broken: _containers.RepeatedCompositeFieldContainer[SegmentProblem]
+    def __init__(self, segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping]]] = ..., revision: _Optional[int] = ..., waiting: _Optional[int] = ..., broken: _Optional[_Iterable[_Union[SegmentProblem, _Mapping]]] = ...) -> None: ...
 
 class GetSegmentRequest(_message.Message):
     __slots__ = ("segment_id",)
@@ -122,18 +124,20 @@ class SegmentProblem(_message.Message):
     def __init__(self, segment_id: _Optional[str] = ..., path: _Optional[str] = ..., message: _Optional[str] = ..., suggestion: _Optional[str] = ...) -> None: ...
 
 class CheckSegmentsResponse(_message.Message):
-    __slots__ = ("problems", "added_ids", "changed_ids", "removed_ids", "revision")
+    __slots__ = ("problems", "added_ids", "changed_ids", "removed_ids", "revision", "warnings")
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     ADDED_IDS_FIELD_NUMBER: _ClassVar[int]
     CHANGED_IDS_FIELD_NUMBER: _ClassVar[int]
     REMOVED_IDS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     problems: _containers.RepeatedCompositeFieldContainer[SegmentProblem]
     added_ids: _containers.RepeatedScalarFieldContainer[str]
     changed_ids: _containers.RepeatedScalarFieldContainer[str]
     removed_ids: _containers.RepeatedScalarFieldContainer[str]
     revision: int
-    def __init__(self, problems: _Optional[_Iterable[_Union[SegmentProblem, _Mapping]]] = ..., added_ids: _Optional[_Iterable[str]] = ..., changed_ids: _Optional[_Iterable[str]] = ..., removed_ids: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ...) -> None: ...
+    warnings: _containers.RepeatedCompositeFieldContainer[SegmentProblem]
+    def __init__(self, problems: _Optional[_Iterable[_Union[SegmentProblem, _Mapping]]] = ..., added_ids: _Optional[_Iterable[str]] = ..., changed_ids: _Optional[_Iterable[str]] = ..., removed_ids: _Optional[_Iterable[str]] = ..., revision: _Optional[int] = ..., warnings: _Optional[_Iterable[_Union[SegmentProblem, _Mapping]]] = ...) -> None: ...
 
 class ApplySegmentsRequest(_message.Message):
     __slots__ = ("definitions", "remove_ids", "revision", "author", "note")
