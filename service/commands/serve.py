@@ -98,7 +98,7 @@ class Running:
                 now_ms=workspace.now_ms,
                 open_deciding=lambda: workspace.deciding,
                 segments=workspace.segments if config.store.kind == "sqlite" else None,
-                segments_of=lambda profile: segments_of(workspace.store, profile.id),
+                segments_of=lambda found: segments_of(workspace.store, found.profile.id),
                 sensitive_consent=config.models.sensitive_consent,
             ),
             config.grpc,
