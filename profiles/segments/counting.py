@@ -40,11 +40,12 @@ def beyond(timeline: Timeline, span: Span, low: int, high: int) -> Beyond:
         return Beyond(timeline.forgotten, timeline.forgotten_amount, exact)
     days = timeline.day_times
     inside = timeline.day_counts[bisect_left(days, low) : bisect_left(days, high)]
-    whole = low % DAY_MS == 0 and (high % DAY_MS == 0 or high > timeline.forgotten_until_ms)
+    begins = low == -FOREVER or low % DAY_MS == 0
+    ends = high % DAY_MS == 0 or high > timeline.forgotten_until_ms
     return Beyond(
         sum(count for count, _ in inside),
         sum(amount for _, amount in inside),
-        exact and whole and low >= timeline.days_since_ms,
+        exact and begins and ends and low >= timeline.days_since_ms,
         span.next_change(days, low, high),
     )
 
