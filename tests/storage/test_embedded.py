@@ -115,6 +115,11 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path) -> None:
         "matches",
         "decision_nodes",
         "blocked_nodes",
+        "segment_edits",
+        "standings",
+        "segment_members",
+        "transitions",
+        "pending",
     )
     for table in since:
         old.database.write(f"DROP TABLE {table}")
