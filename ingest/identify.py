@@ -47,9 +47,12 @@ class StoredEvidence:
 
     def blocked(self) -> Collection[Node]:
         """What stands blocked."""
-        changed = {node for decision in self._proposed.values() for node in decision.nodes}
-        said = (decision.blocked() for decision in self._about(changed))
-        return self._store.decisions.blocked().difference(changed).union(*said)
+        stored = self._store.decisions.blocked()
+        proposed = self._proposed.values()
+        changed = {node for decision in proposed for node in decision.nodes}
+        # Who has blocked what a proposed decision names need only be read if anybody has.
+        said = proposed if stored.isdisjoint(changed) else self._about(changed)
+        return stored.difference(changed).union(*(decision.blocked() for decision in said))
 
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
         """People, as they are stored."""

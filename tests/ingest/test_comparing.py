@@ -79,7 +79,9 @@ def disjoint(groups: Sequence[Sequence[Node]]) -> list[Cluster]:
     return made
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(said=evidences, groups=wrong_people, by=st.sampled_from([RULES, OTHER_RULES]))
 def test_whatever_is_stored_a_load_makes_it_right_and_tells_every_follower(
     store: SqliteStore, said: Evidence, groups: Sequence[Sequence[Node]], by: Rules
