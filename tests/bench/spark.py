@@ -1,4 +1,4 @@
-"""ALS on Spark beside `implicit`, ML-1M fold 0 of Anelli et al.: `make bench-spark` (needs Java 17 and the data).
+"""ALS on Spark beside `implicit`, ML-1M fold 0 of Anelli et al.: `make bench-spark` (with Java 17).
 
 Both with the settings that quality_movielens finds; Spark's is stored, loaded as `als` by code that knows
 nothing of Spark, and judged as loaded.
