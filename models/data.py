@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from identity.rules import Rules
-from models.interactions import About, Interactions, Row
+from models.interactions import DAY_MS, About, Interactions, Row
 from profiles.facts import KINDS, Kind, amount_of, hash64, items_of
 from storage.attribution import Attribution
 from storage.ports import CatalogItem, Store
@@ -29,16 +29,32 @@ def interactions(
     rules: Rules,
     *,
     as_of_ms: int | None = None,
+    cut_ms: int | None = None,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Interactions:
     """Everything that people did with items; anonymous visits count for their owner, else for the device.
 
-    With `as_of_ms` as it was known then: later events and later logins would tell an evaluation the
-    future. An order told twice counts once.
+    With `as_of_ms` as it was known then. With `cut_ms` what lies before is given to the people of then,
+    the rest to those of today: what an evaluation that splits there may know, for a login after the
+    cut tells whose the visits before it were. An order told twice counts once.
     """
-    attribution = Attribution(store, rules, as_of_ms)
+    today = Attribution(store, rules, as_of_ms)
+    then = today if cut_ms is None else Attribution(store, rules, cut_ms)
+
+    def whose(leaf: bytes, time_ms: int) -> bytes:
+        known = then if cut_ms is not None and time_ms < cut_ms else today
+        return known.profile(leaf, time_ms) or leaf
+
     # Stores give their leaves in orders of their own; what is learned must not depend on that.
-    return Interactions.of(_rows(store, attribution, as_of_ms, progress)).in_one_order()
+    return Interactions.of(_rows(store, whose, as_of_ms, progress)).in_one_order()
+
+
+def judged(store: Store, rules: Rules, known: Interactions, test_days: int) -> Interactions:
+    """`known` again as a leaderboard of its last days may know it: identity as of the cut, and described."""
+    if not len(known):
+        return known
+    again = interactions(store, rules, cut_ms=known.window[1] + 1 - test_days * DAY_MS)
+    return again.described(known.about) if known.about else again
 
 
 def described(known: Interactions, store: Store) -> Interactions:
@@ -61,7 +77,10 @@ def _about(item: CatalogItem) -> About:
 
 
 def _rows(
-    store: Store, attribution: Attribution, as_of_ms: int | None, progress: Callable[[int], None]
+    store: Store,
+    whose: Callable[[bytes, int], bytes],
+    as_of_ms: int | None,
+    progress: Callable[[int], None],
 ) -> Iterator[Row]:
     orders: dict[tuple[bytes, int], tuple[tuple[bool, int, int], list[Row]]] = {}
     for count, row in enumerate(store.timeline.scan(), start=1):
@@ -71,7 +90,7 @@ def _rows(
         if kind is None or (as_of_ms is not None and row.time_ms > as_of_ms):
             continue
         properties = _decoder.decode(row.raw).properties or {}
-        profile = attribution.profile(row.leaf, row.time_ms) or row.leaf
+        profile = whose(row.leaf, row.time_ms)
         rows: list[Row] = [
             (profile.hex(), item.id, int(kind), row.time_ms, item.quantity)
             for item in items_of(properties)

@@ -130,6 +130,34 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.user)
 
+    def to_arrow(self) -> Any:
+        """An Arrow table of user, item, event, time (UTC, milliseconds) and quantity; needs pyarrow."""
+        try:
+            import pyarrow as pa
+        except ImportError:
+            raise ModelError("tables need pyarrow: pip install 'onefold[notebook]'") from None
+        kinds = sorted(KIND_NAMES)
+        place = np.searchsorted(kinds, self.kind).astype(np.int32)
+
+        def named(codes: npt.NDArray[Any], names: Iterable[Any]) -> Any:
+            return pa.DictionaryArray.from_arrays(
+                codes.astype(np.int32), pa.array([str(name) for name in names], pa.string())
+            )
+
+        return pa.table(
+            {
+                "user": named(self.user, self.users),
+                "item": named(self.item, self.items),
+                "event": named(place, (KIND_NAMES[kind] for kind in kinds)),
+                "time": pa.array(self.time_ms, pa.timestamp("ms", tz="UTC")),
+                "quantity": pa.array(self.quantity),
+            }
+        )
+
+    def to_pandas(self) -> Any:
+        """The same as a pandas DataFrame."""
+        return self.to_arrow().to_pandas()
+
     def in_one_order(self) -> "Interactions":
         """The same rows with ties by user, item, kind and quantity, whatever order they came in."""
         return self.where(

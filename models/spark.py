@@ -51,9 +51,10 @@ class SparkALS(ALS):
             alpha=1.0, implicitPrefs=True, userCol="user", itemCol="item", ratingCol="rating",
             seed=SEED, checkpointInterval=-1,
         )  # fmt: skip
-        learned = learner.fit(frame).itemFactors.toPandas()
+        learned = learner.fit(frame).itemFactors.toArrow()
         factors = np.zeros((matrix.shape[1], self.factors), np.float32)
-        factors[learned["id"].to_numpy()] = np.array(learned["features"].to_list(), np.float32)
+        flat = learned["features"].combine_chunks().flatten().to_numpy()
+        factors[learned["id"].to_numpy()] = flat.reshape(-1, self.factors)
         return factors
 
 
@@ -69,7 +70,6 @@ def spark_session() -> Any:
         return (
             SparkSession.builder.appName("onefold train")
             .config("spark.ui.enabled", "false")
-            .config("spark.sql.execution.arrow.pyspark.enabled", "true")
             .getOrCreate()
         )
     except Exception as error:  # py4j has no class of its own for a missing Java
@@ -78,9 +78,9 @@ def spark_session() -> Any:
 
 def _frame(session: Any, matrix: sp.coo_matrix, alpha: float) -> Any:
     """User, item, rating. Spark's ids are ints, which our codes are."""
-    import pandas as pd
+    import pyarrow as pa
 
-    ratings = np.maximum(matrix.data * alpha - 1, CONFIDENCE_MIN)
-    return session.createDataFrame(
-        pd.DataFrame({"user": matrix.row, "item": matrix.col, "rating": ratings})
-    ).repartition(session.sparkContext.defaultParallelism)
+    ratings = np.maximum(matrix.data * alpha - 1, CONFIDENCE_MIN).astype(np.float32)
+    columns = {"user": matrix.row.astype(np.int32), "item": matrix.col.astype(np.int32)}
+    frame = session.createDataFrame(pa.table({**columns, "rating": ratings}))
+    return frame.repartition(session.sparkContext.defaultParallelism)

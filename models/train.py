@@ -26,16 +26,19 @@ def train(
     progress: Progress = lambda what, done, total: None,
     default: Callable[[], list[list[Model]]] = zoo.default,
     champion: Manifest | None = None,
+    judged: Interactions | None = None,
 ) -> Manifest:
     """Push a version as `candidate`. NotEnoughData if there is nothing to learn from.
 
     With a `champion` its settings stay, and learn from the new data, unless others beat them: a model
-    that changes with every draw of the data would be promoted for nothing.
+    that changes with every draw of the data would be promoted for nothing. `judged` are the same
+    interactions with identity as of the cut (data.judged), to judge by.
     """
     if not len(interactions):
         raise NotEnoughData("there is nothing to learn from: no events that name a product")
     grids = zoo.fitting(default(), interactions)
-    board, refusal = _judge(interactions, grids, test_days, progress)
+    judged = interactions if judged is None else judged
+    board, refusal = _judge(judged, grids, test_days, progress)
     end_ms = interactions.window[1] + 1
     chosen = {grid[0].name: _chosen(grid, board) for grid in grids}
     winner = board.best.model if board is not None else zoo.CANDIDATES[0]
@@ -44,7 +47,7 @@ def train(
         refusal = refusal or board.refusal(winner)
         if champion is not None:
             progress("comparing with the champion", len(grids), len(grids))
-            held = challenge(interactions, board, champion)
+            held = challenge(judged, board, champion)
             note = held.why
             if not held.won:
                 chosen |= held.models

@@ -52,6 +52,11 @@ def load_interactions(workspace: Workspace) -> Interactions:
     )
 
 
+def load_judged(workspace: Workspace, known: Interactions, test_days: int) -> Interactions:
+    """The same as a leaderboard may know it: who is who as of the cut."""
+    return data.judged(workspace.store, workspace.config.identity, known, test_days)
+
+
 @click.command("evaluate")
 @click.option("--data", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Judge on a CSV or Parquet file instead of the store.")  # fmt: skip
@@ -80,9 +85,8 @@ def evaluate(
     )
     with board_progress() as progress:
         if file is None:
-            board = leaderboard(
-                load_interactions(workspace), test_days=test_days, progress=progress
-            )
+            known = load_judged(workspace, load_interactions(workspace), test_days)
+            board = leaderboard(known, test_days=test_days, progress=progress)
         else:
             board = _judge_file(file, columns, test_days, progress)
     show(board, as_json, render_board)

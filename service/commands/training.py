@@ -14,7 +14,7 @@ from models.interactions import Interactions
 from models.protocol import Model
 from models.registry import CHAMPION
 from models.train import train as train_models
-from service.commands.models import board_progress, load_interactions, render_board
+from service.commands.models import board_progress, load_interactions, load_judged, render_board
 from service.output import console, errors, json_option, print_json
 from service.workspace import Workspace, pass_workspace
 
@@ -49,7 +49,7 @@ def train(
             manifest = train_models(
                 known, workspace.registry, workspace.now_ms(), test_days=test_days,
                 progress=progress, default=lambda: _grids(known, test_days, trials, spark, progress),
-                champion=_champion(workspace),
+                champion=_champion(workspace), judged=load_judged(workspace, known, test_days),
             )  # fmt: skip
         if promoted := promote and not manifest.refusal:
             workspace.registry.promote(manifest.version)

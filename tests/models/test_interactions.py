@@ -77,3 +77,14 @@ def test_in_one_order_ties_do_not_depend_on_who_came_first() -> None:
     assert there.content_hash() != back.content_hash()
     assert there.in_one_order().content_hash() == back.in_one_order().content_hash()
     assert there.in_one_order().items[there.in_one_order().item].tolist() == ["a", "b", "a"]
+
+
+def test_a_table_holds_what_they_were_made_of() -> None:
+    rows = [("p", "a", "Order Completed", 1, 2.0), ("q", "b", "Product Viewed", 5, 1.0)]
+    data = Interactions.of(rows)
+    table = data.to_arrow()
+    assert table.column_names == ["user", "item", "event", "time", "quantity"]
+    assert table["event"].to_pylist() == ["Order Completed", "Product Viewed"]
+    again = Interactions.from_table(table, time="time", event="event", quantity="quantity")
+    assert again.content_hash() == data.content_hash()
+    assert data.to_pandas()["user"].tolist() == ["p", "q"]

@@ -9,13 +9,15 @@ import matplotlib.pyplot as plt
 import pytest
 
 from identity.changes import Kind
+from service.cli import main
 from service.config import load_config
 from service.workspace import Workspace
 from simulator.slice import EVENTS
 from tests.path.conftest import Run
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
-PROMOTE = FOLDER / "01_compare_and_promote.ipynb"
+MODELS = [FOLDER / f"{name}.ipynb" for name in
+          ("01_load_and_explore", "02_train_and_compare", "03_tune", "04_promote_and_roll_back")]  # fmt: skip
 IDENTITY = FOLDER / "identity.ipynb"
 
 COUPLE = [
@@ -54,19 +56,53 @@ def run(notebook: Path) -> dict[str, Any]:
 
 
 def test_every_notebook_is_run_here() -> None:
-    assert sorted(FOLDER.glob("*.ipynb")) == [PROMOTE, IDENTITY]
+    assert sorted(FOLDER.glob("*.ipynb")) == [*MODELS, IDENTITY]
 
 
-def test_models_are_compared_and_one_promoted(
-    tmp_path: Path, onefold: Run, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the demo's orders."""
+    folder = tmp_path_factory.mktemp("orders") / "data"
+    main(["--data", str(folder), "ingest", str(EVENTS)])
+    return folder
+
+
+def test_interactions_come_as_tables_from_a_store_and_a_file(
+    orders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    onefold("ingest", str(EVENTS))
-    monkeypatch.setenv("ONEFOLD_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("ONEFOLD_DATA", str(orders))
+    left = run(MODELS[0])
+    assert len(left["frame"]) == len(left["table"]) == len(left["interactions"])
+    assert left["found"].interactions.users.tolist() == left["interactions"].users.tolist()
+    assert "repeats" in capsys.readouterr().out
 
-    manifest = run(PROMOTE)["manifest"]
 
-    workspace = Workspace(load_config(data=tmp_path / "data"))
-    assert workspace.registry.resolve("champion") == manifest.version
+def test_models_are_compared_and_one_of_ones_own_beside_them(
+    orders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONEFOLD_DATA", str(orders))
+    board = run(MODELS[1])["board"]
+    assert {"blend", "session_knn", "bought_together"} <= {row.model for row in board.rows}
+    assert "8 promises are kept" in capsys.readouterr().out
+
+
+def test_settings_are_searched_without_the_test_window(
+    orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEFOLD_DATA", str(orders))
+    left = run(MODELS[2])
+    assert left["tuned"].trials == 6
+    assert left["after"].row("session_knn").parameters == left["found"].parameters
+
+
+def test_a_version_is_promoted_and_rolled_back(
+    orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEFOLD_DATA", str(orders))
+    left = run(MODELS[3])
+    assert left["back"].version == left["first"].version != left["second"].version
+    workspace = Workspace(load_config(data=orders))
+    assert workspace.registry.resolve("champion") == left["first"].version
 
 
 def test_people_are_drawn_measured_and_decided_about(capsys: pytest.CaptureFixture[str]) -> None:
