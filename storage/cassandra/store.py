@@ -6,8 +6,8 @@ from pathlib import Path
 from storage.cassandra.activity import CassandraParts, CassandraTimeline
 from storage.cassandra.connection import Connection
 from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
-from storage.cassandra.devices import CassandraDevices
 from storage.cassandra.deliveries import CassandraDeliveries
+from storage.cassandra.devices import CassandraDevices
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.identity import (
     CassandraEvidence,
