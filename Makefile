@@ -96,7 +96,10 @@ bench-cluster-reads: $(READY) ## GetProfile and Recommend on Cassandra, one node
 bench-failover: $(READY) ## how long nobody decides people when the one who does is killed
 	$(RUN) -m tests.bench.failover
 
+bench-export: $(READY) ## a million members to Lotame's files: microseconds a member, memory
+	$(RUN) -m tests.bench.export
+
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people bench-identity bench-rebuild bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover clean
+.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people bench-identity bench-rebuild bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover bench-export clean

@@ -47,6 +47,7 @@ COMMANDS: Final = {
     ),
     "models": ("service.commands.models", "models", "Trained models: list, promote, roll back."),
     "recommend": ("service.commands.recommend", "recommend", "Recommend items to a person."),
+    "export": ("service.commands.export", "export", "Send audiences to destinations."),
     "deadletters": (
         "service.commands.upkeep",
         "deadletters",
@@ -129,13 +130,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def known_errors() -> tuple[type[BaseException], ...]:
     """Errors whose message says what to do; anything else is a defect and shows its trace."""
+    from destinations.errors import DestinationError
     from ingest.errors import IngestError
     from models.errors import ModelError
     from service.config import ConfigError
     from service.errors import PortTaken
     from storage.errors import StoreError
 
-    return (IngestError, ModelError, ConfigError, StoreError, PortTaken)
+    return (IngestError, ModelError, ConfigError, StoreError, PortTaken, DestinationError)
 
 
 if __name__ == "__main__":

@@ -160,6 +160,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """Sources by name, for example `sources: {backend: {write_key: …, trusted: true}}`."""
     identity: Rules = Rules()
     models: ModelsConfig = ModelsConfig()
+    exports: Text = "./exports"
+    """The folder of destinations, a YAML file for each, relative to the configuration file."""
 
 
 class Config(Schema, frozen=True, kw_only=True):

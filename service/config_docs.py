@@ -46,17 +46,18 @@ class Row(msgspec.Struct, frozen=True):
 
 def describe() -> list[Row]:
     """Every setting, in the order of the schema."""
-    return list(_rows(Schema, ""))
+    return list(rows_of(Schema, ""))
 
 
-def _rows(kind: type[msgspec.Struct], prefix: str) -> Iterator[Row]:
+def rows_of(kind: type[msgspec.Struct], prefix: str) -> Iterator[Row]:
+    """Every field below a struct."""
     docs = field_docs(kind)
     for field in msgspec.structs.fields(kind):
         path = prefix + field.encode_name
         if section := section_of(field.type):
-            yield from _rows(section, path + ".")
+            yield from rows_of(section, path + ".")
         elif table := table_of(field.type):
-            yield from _rows(table, f"{path}.{TABLE_NAME}.")
+            yield from rows_of(table, f"{path}.{TABLE_NAME}.")
         else:
             default = field.default if field.default is not msgspec.NODEFAULT else {}
             yield Row(

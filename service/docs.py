@@ -1,16 +1,19 @@
 """Writes the tables of the documents from the code: `python -m service.docs`. A test fails if they are old."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from destinations.settings import KINDS, Common
 from service.cli import COMMANDS
-from service.config_docs import describe
+from service.config_docs import describe, rows_of
 from service.metrics import Metrics
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 README: Final = ROOT / "README.md"
 METRICS: Final = ROOT / "deploy" / "METRICS.md"
+DESTINATIONS: Final = ROOT / "docs" / "destinations.md"
 
 
 def commands() -> str:
@@ -36,6 +39,18 @@ def settings() -> str:
     )
 
 
+def destination_fields(kind: type[Common]) -> str:
+    """The table of the fields that `kind` adds to those of every destination."""
+    own = kind.__annotations__.keys() - {"kind"}
+    rows = ["| field | type | default | |", "|---|---|---|---|"]
+    for row in rows_of(kind, ""):
+        if row.path.partition(".")[0] in own:
+            default = "" if row.default == "null" else row.default
+            cells = [f"`{row.path}`", row.type, f"`{default}`" if default else "", row.doc]
+            rows.append("| " + " | ".join(map(_cell, cells)) + " |")
+    return "\n".join(rows)
+
+
 def metrics() -> str:
     """The table of metrics, as a process registers them."""
     rows = ["| metric | type | labels | |", "|---|---|---|---|"]
@@ -53,9 +68,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+_KINDS: Final[Mapping[str, type[Common]]] = {"common": Common, **KINDS}
 TABLES: Final[Mapping[Path, Mapping[str, Callable[[], str]]]] = {
     README: {"commands": commands, "settings": settings},
     METRICS: {"metrics": metrics},
+    DESTINATIONS: {name: partial(destination_fields, kind) for name, kind in _KINDS.items()},
 }
 
 

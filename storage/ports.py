@@ -523,6 +523,50 @@ class Leases(Protocol):
         """The newest epoch; 0 if nobody ever held the lease. A holder of an older one must stop."""
 
 
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of an export: who sent which segments where, and what came of it. Names no person."""
+
+    id: str
+    destination: str
+    kind: str
+    mode: str
+    """`full`: every member; `delta`: what changed."""
+    who: str
+    started_ms: int
+    ended_ms: int | None = None
+    """None: under way, or broken off without a word."""
+    segments: tuple[str, ...] = ()
+    result: str = "begun"
+    place: str = ""
+    people: int = 0
+    """Sent."""
+    rows: int = 0
+    withheld: dict[str, int] = {}
+    """People who were not sent, by reason."""
+    checksum: str = ""
+    files: tuple[str, ...] = ()
+    detail: str = ""
+    """What went wrong, and what to do."""
+
+
+class Deliveries(Protocol):
+    """What was sent to destinations, and how far."""
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep runs by their ids; the end of a run replaces its beginning, whichever is written first."""
+
+    def list(
+        self, limit: int, destination: str | None = None, before: tuple[int, str] | None = None
+    ) -> list[Delivery]:
+        """The newest runs by `(started_ms, id)`, or the next ones below `before`."""
+
+    def positions(self, destination: str) -> dict[str, str]:
+        """Up to which token each segment's transitions are acknowledged there; none for one never sent."""
+
+    def acknowledge(self, destination: str, positions: Mapping[str, str], at: int) -> None:
+        """Transitions up to these tokens are delivered; of two for a segment that of the larger `at` stays."""
+
+
 class Store(Protocol):
     """One workspace's facts and what follows from them."""
 
@@ -560,6 +604,8 @@ class Store(Protocol):
     def scores(self) -> Scores: ...
     @property
     def leases(self) -> Leases: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
     @property
     def waits(self) -> bool:
         """Whether a read waits for other machines, so that several threads gain by reading at a time."""

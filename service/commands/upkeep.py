@@ -11,6 +11,7 @@ from identity.event import Event
 from ingest.decode import Refused, decode
 from ingest.items import ItemRefused, read_items
 from ingest.verify import verify as compare
+from service.exporting import LETTERS
 from service.output import console, json_option, print_json, steps_progress, table, when
 from service.workspace import Workspace, pass_workspace
 from storage.ports import DeadLetter
@@ -106,7 +107,9 @@ def replay(workspace: Workspace, reason: str | None, as_json: bool) -> None:
     accepted = refused = last = 0
     while letters := workspace.store.dead_letters.list(REPLAY_BATCH, last, reason):
         last = letters[-1].id
-        done = [(letter.id, _decoded(workspace, letter)) for letter in letters]
+        # What a destination refused is no event of ours.
+        ours = [letter for letter in letters if not letter.source.startswith(LETTERS)]
+        done = [(letter.id, _decoded(workspace, letter)) for letter in ours]
         taken = {
             letter_id: event
             for letter_id, event in done
@@ -116,7 +119,7 @@ def replay(workspace: Workspace, reason: str | None, as_json: bool) -> None:
         workspace.pipeline.process(list(taken.values()))
         workspace.store.dead_letters.remove(list(taken))
         accepted += len(taken)
-        refused += len(letters) - len(taken)
+        refused += len(ours) - len(taken)
     if as_json:
         print_json({"accepted": accepted, "refused": refused})
     else:

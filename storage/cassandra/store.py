@@ -6,6 +6,7 @@ from pathlib import Path
 from storage.cassandra.activity import CassandraParts, CassandraTimeline
 from storage.cassandra.connection import Connection
 from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
+from storage.cassandra.deliveries import CassandraDeliveries
 from storage.cassandra.devices import CassandraDevices
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.identity import (
@@ -39,6 +40,7 @@ from storage.ports import (
     DeadLetters,
     Decisions,
     Definitions,
+    Deliveries,
     Devices,
     Evaluations,
     Evidence,
@@ -105,6 +107,7 @@ class CassandraStore:
         self.evaluations: Evaluations = memberships
         self.backfills: Backfills = CassandraBackfills(derived)
         self.scores: Scores = CassandraScores(facts)
+        self.deliveries: Deliveries = CassandraDeliveries(facts)
         self.leases: Leases = CassandraLeases(
             self.connection,
             facts_name,

@@ -115,3 +115,15 @@ CREATE TABLE scores (
   node BLOB NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at_ms INTEGER NOT NULL,
   PRIMARY KEY (node, name)
 ) WITHOUT ROWID;
+
+-- What was sent to destinations, and how far: facts, too.
+CREATE TABLE deliveries (
+  id TEXT PRIMARY KEY, destination TEXT NOT NULL, started_ms INTEGER NOT NULL, ended INTEGER NOT NULL,
+  delivery BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX deliveries_by_time ON deliveries (started_ms, id);
+CREATE INDEX deliveries_by_destination ON deliveries (destination, started_ms, id);
+CREATE TABLE delivery_positions (
+  destination TEXT NOT NULL, segment TEXT NOT NULL, token TEXT NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (destination, segment)
+) WITHOUT ROWID;

@@ -13,6 +13,7 @@ from storage.ports import (
     DeadLetters,
     Decisions,
     Definitions,
+    Deliveries,
     Devices,
     Evidence,
     Identifiers,
@@ -30,6 +31,7 @@ from storage.sqlite.activity import SqliteParts, SqliteTimeline
 from storage.sqlite.columns import SqliteColumns
 from storage.sqlite.database import Database
 from storage.sqlite.deciding import SqliteChanges, SqliteDecisions
+from storage.sqlite.deliveries import SqliteDeliveries
 from storage.sqlite.identity import (
     SqliteDevices,
     SqliteEvidence,
@@ -79,6 +81,7 @@ class SqliteStore:
         self.pending: Pending = SqlitePending(self.database)
         self.scores: Scores = SqliteScores(self.database)
         self.leases: Leases = SqliteLeases(self.database)
+        self.deliveries: Deliveries = SqliteDeliveries(self.database)
         self.columns: Columns = SqliteColumns(self.database)
         self._check_keys(keys)
 

@@ -5,6 +5,7 @@ from pkgutil import walk_packages
 
 import pytest
 
+import destinations
 import ingest
 import models
 import service
@@ -12,7 +13,7 @@ import storage
 from service import cli
 from service.rpc.errors import tree
 
-ROOTS_IN = (ingest, storage, models, service)
+ROOTS_IN = (ingest, storage, models, service, destinations)
 
 
 def kinds() -> list[type[BaseException]]:
@@ -27,7 +28,8 @@ def kinds() -> list[type[BaseException]]:
             for root in cli.known_errors()
             if issubclass(root, Exception)
             for kind in tree(root)
-            if kind.__module__.partition(".")[0] in {"ingest", "storage", "models", "service"}
+            if kind.__module__.partition(".")[0]
+            in {"ingest", "storage", "models", "service", "destinations"}
         },
         key=lambda kind: kind.__qualname__,
     )
@@ -71,7 +73,7 @@ def test_no_error_of_ours_is_left_out() -> None:
         kind.__qualname__
         for kind in tree(Exception)
         if kind.__module__.partition(".")[0]
-        in {"ingest", "storage", "models", "service", "profiles"}
+        in {"ingest", "storage", "models", "service", "profiles", "destinations"}
         and kind.__name__.endswith("Error")
     }
     assert ours - known == answered_by_the_server

@@ -1,0 +1,1 @@
+"""Destinations: where audiences are sent, and the gate that everybody passes first."""

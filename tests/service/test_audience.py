@@ -1,0 +1,218 @@
+"""Audiences of a real store: who is sent follows from events alone, device by device."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from destinations.audience import Recipient, Transition
+from destinations.destination import Mode
+from destinations.folders import LocalFolder
+from destinations.gate import Gate, Permission
+from destinations.lotame import Lotame
+from destinations.running import Exporter, Order
+from destinations.settings import LotameSettings
+from identity.nodes import Node
+from ingest.deciding import DecidingHere, Draft, merge
+from service.audience import StoreAudience
+from storage.catalogues import Catalogues
+from storage.ports import Delivery
+from tests.destinations.lotame_reader import memberships, read_day
+from tests.ingest.segments.shop import Shop
+from tests.workspace import DAY, HOUR, NOON
+
+SEGMENTS = """
+buyers: {event: Order Completed, within: 30d}
+lookers: {event: Product Viewed}
+chronic: {name: Chronic care, sensitive: true, event: Order Completed}
+worse: {all: [{segment: chronic}]}
+"""
+TYPES = ("user_id", "email", "anonymous_id", "advertising_id")
+GRANTED = {"consentManagement": {"allowedConsentIds": ["ads"]}}
+DENIED = {"consentManagement": {"deniedConsentIds": ["ads"]}}
+PHONE = "cdda802e-fb9c-47ad-9866-0794d394c912"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path)
+    made.define(SEGMENTS)
+    yield made
+    made.close()
+
+
+def audience(
+    shop: Shop, types: Collection[str] = TYPES, traits: Collection[str] = ()
+) -> StoreAudience:
+    shop.segments.settle()
+    return StoreAudience(
+        shop.store, shop.rules, shop.reader, shop.keys.vault(), Catalogues(shop.store.definitions),
+        lambda: shop.now, types, traits,
+    )  # fmt: skip
+
+
+def people(some: StoreAudience, *segments: str) -> dict[str, Recipient]:
+    """By their user id, else by the first identifier."""
+    found = [each for batch in some.members(segments) for each in batch]
+    names = [
+        next((i.value for i in each.identifiers if i.type == "user_id"), each.identifiers[0].value)
+        for each in found
+    ]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, found, strict=True))
+
+
+def values(recipient: Recipient, type_name: str) -> list[str]:
+    return [each.value for each in recipient.identifiers if each.type == type_name]
+
+
+def node(shop: Shop, user: str) -> Node:
+    return shop.profile(user_id=user).id
+
+
+def login(shop: Shop, user: str, browser: str, at: int, **fields: Any) -> None:
+    shop.see(
+        type="identify", user=user, browser=browser, at=at, traits={"email": f"{user}@x.com", "city": "Pune"},
+        **fields,
+    )  # fmt: skip
+
+
+def test_a_member_comes_with_identifiers_consent_and_segments(shop: Shop) -> None:
+    phone = {"device": {"id": "d1", "advertisingId": PHONE}}
+    login(shop, "asha", "b1", NOON, context=GRANTED | phone)
+    shop.order("asha")
+    found = people(audience(shop), "buyers", "lookers", "chronic")
+    assert found.keys() == {"asha"}
+    asha = found["asha"]
+    assert values(asha, "email") == ["asha@x.com"]
+    assert values(asha, "anonymous_id") == ["b1"]
+    assert values(asha, "advertising_id") == [PHONE]
+    assert asha.consent == {"ads": True}
+    assert asha.segments.keys() == {"buyers", "chronic", "worse"}
+    assert list(asha.identifiers) == sorted(asha.identifiers)
+
+
+def test_only_wanted_types_and_traits_are_read(shop: Shop) -> None:
+    login(shop, "asha", "b1", NOON)
+    shop.order("asha")
+    (asha,) = people(audience(shop, ("anonymous_id",), ("city",)), "buyers").values()
+    assert [each.type for each in asha.identifiers] == ["anonymous_id"]
+    assert asha.traits == {"city": "Pune"}
+
+
+def test_each_profile_is_there_once_whatever_segments_it_is_in(shop: Shop) -> None:
+    for number in range(30):
+        shop.order(f"u{number}")
+        if number % 2:
+            shop.see(user=f"u{number}", view="tea")
+    shop.see(browser="b9", view="tea")
+    found = people(audience(shop), "buyers", "lookers")
+    assert found.keys() == {f"u{number}" for number in range(30)} | {"b9"}
+
+
+def test_a_shared_browser_is_its_last_users(shop: Shop) -> None:
+    login(shop, "asha", "b1", NOON)
+    login(shop, "ravi", "b1", NOON + 5 * HOUR)
+    shop.order("asha")
+    shop.order("ravi")
+    found = people(audience(shop), "buyers")
+    assert values(found["asha"], "anonymous_id") == []
+    assert values(found["ravi"], "anonymous_id") == ["b1"]
+
+
+def test_a_browser_of_too_many_is_nobodys(shop: Shop) -> None:
+    for number in range(shop.rules.owners_max + 1):
+        login(shop, f"u{number}", "kiosk", NOON + number * 5 * HOUR)
+        shop.order(f"u{number}")
+    found = people(audience(shop), "buyers")
+    assert all(values(each, "anonymous_id") == [] for each in found.values())
+
+
+def test_a_segment_that_names_a_sensitive_one_is_sensitive(shop: Shop) -> None:
+    some = audience(shop)
+    marked = {key for key in some.segments() if (info := some.segment(key)) and info.sensitive}
+    assert marked == {"chronic", "worse"}
+    assert some.segment("nowhere") is None
+
+
+def test_transitions_are_read_in_pages_up_to_the_newest(shop: Shop) -> None:
+    some = audience(shop)
+    begin = some.newest()
+    for number in range(7):
+        shop.order(f"u{number}")
+    found: list[Transition] = []
+    token = begin
+    while page := some.changes(["buyers"], token, 3)[0]:
+        token = some.changes(["buyers"], token, 3)[1]
+        found += page
+    assert [(each.segment, each.entered, each.reason) for each in found] == [
+        ("buyers", True, "event")
+    ] * 7
+    assert len({each.message_id for each in found}) == 7
+    assert some.changes(["buyers"], some.newest(), 3) == ([], some.newest())
+
+
+def test_a_lost_id_leads_to_who_it_became_and_who_left_all_is_still_known(shop: Shop) -> None:
+    shop.order("asha")
+    shop.order("ravi")
+    before = {name: node(shop, name) for name in ("asha", "ravi")}
+    draft = Draft("d1", "meera", "one person", shop.now)
+    DecidingHere(shop.store, shop.rules).make(merge(shop.store, draft, list(before.values())))
+    found = audience(shop).recipients(before.values())
+    assert len({each.profile_id for each in found.values()}) == 1
+    shop.wait(40 * DAY)
+    (left,) = {
+        each.profile_id: each for each in audience(shop).recipients(before.values()).values()
+    }.values()
+    assert "buyers" not in left.segments
+    assert sorted(values(left, "user_id")) == ["asha", "ravi"]
+
+
+def export(
+    shop: Shop, folder: Path, mode: Mode
+) -> tuple[Delivery, dict[tuple[str, str], set[str]]]:
+    out = folder / "out"
+    (folder / "staging").mkdir(exist_ok=True)
+    lotame = Lotame(LotameSettings(), LocalFolder(out))
+    exporter = Exporter(
+        lotame,
+        audience(shop, lotame.types),
+        shop.store.deliveries,
+        lambda: shop.now,
+        folder / "staging",
+    )
+    order = Order(
+        name="lotame", permission=Permission(segments=("buyers", "lookers")), gate=Gate(("ads",)), mode=mode,
+        who="test",
+    )  # fmt: skip
+    done = exporter.run(order).delivery
+    return done, memberships(read_day(max(out.iterdir())))
+
+
+def test_events_become_lotames_files_and_then_what_changed(shop: Shop, tmp_path: Path) -> None:
+    login(shop, "asha", "b1", NOON, context=GRANTED)
+    login(shop, "ravi", "b2", NOON, context=DENIED)
+    login(shop, "om", "b3", NOON)
+    for user in ("asha", "ravi", "om"):
+        shop.order(user)
+    done, rows = export(shop, tmp_path, "delta")
+    assert rows == {("TPID", "b1"): {"buyers"}}
+    assert done.withheld == {"consent_refused": 1, "no_consent": 1}
+    # A day later Asha looks around, Om agrees, and somebody new comes who has not been asked.
+    shop.wait(DAY)
+    shop.see(user="asha", browser="b1", view="tea", at=shop.now)
+    shop.see(user="om", browser="b3", view="tea", at=shop.now, context=GRANTED)
+    shop.see(browser="b4", view="tea", at=shop.now)
+    done, rows = export(shop, tmp_path, "delta")
+    assert done.mode == "delta"
+    both = {"buyers", "lookers"}
+    assert rows == {("TPID", "b1"): both, ("TPID", "b3"): both}
+    # A month after her order, time alone takes her out.
+    shop.wait(30 * DAY)
+    done, rows = export(shop, tmp_path, "delta")
+    assert rows[("TPID", "b1")] == {"lookers"}
+    row = next(r for r in read_day(max((tmp_path / "out").iterdir())) if r["userid"] == "b1")
+    assert row["remove"] == [{"name": "buyers"}]
