@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from identity.nodes import Node
 from identity.rules import Rules
 from models.interactions import DAY_MS, About, Interactions, Row
 from profiles.facts import KINDS, Kind, amount_of, hash64, items_of
@@ -41,7 +42,7 @@ def interactions(
     today = Attribution(store, rules, as_of_ms)
     then = today if cut_ms is None else Attribution(store, rules, cut_ms)
 
-    def whose(leaf: bytes, time_ms: int) -> bytes:
+    def whose(leaf: Node, time_ms: int) -> Node:
         known = then if cut_ms is not None and time_ms < cut_ms else today
         return known.profile(leaf, time_ms) or leaf
 
@@ -78,7 +79,7 @@ def _about(item: CatalogItem) -> About:
 
 def _rows(
     store: Store,
-    whose: Callable[[bytes, int], bytes],
+    whose: Callable[[Node, int], Node],
     as_of_ms: int | None,
     progress: Callable[[int], None],
 ) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from destinations.audience import Audience, Recipient, SegmentInfo, Transition
 from identity.nodes import Identifier, Node, code_of, names_device, type_code
 from identity.rules import Rules
 from ingest.segments.evaluating import Evaluator, is_itself, profile_of
+from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Standing
 from profiles.segments.references import sensitive
 from storage.catalogues import Catalogues
@@ -18,6 +19,8 @@ from storage.profiles import Lookup, ProfileReader
 if TYPE_CHECKING:
     from service.workspace import Workspace
 
+NO_SEGMENTS: Final = Catalogue()
+"""Of a recipient nothing is asked but who they are and what they consent to."""
 BATCH: Final = 1_000
 """Members read at a time: some megabytes, and few round trips."""
 
@@ -97,9 +100,9 @@ class StoreAudience:
         gathered = self._gatherer.gather(live, named)
         reach = self._evaluator.reach(gathered)
         standings = []
-        for each in gathered:
+        asked_of = self._evaluator.subjects(gathered, NO_SEGMENTS)
+        for each, (subject, _) in zip(gathered, asked_of, strict=True):
             key = each.resolved.profile_id
-            subject, _ = self._evaluator.subject(each)
             before = held.get(key) or Standing(profile_id=key)
             standings.append(
                 Standing(

@@ -41,8 +41,8 @@ def test_logins_after_the_cut_do_not_tell_whose_earlier_visits_were(tmp_path: Pa
     workspace = Workspace(tmp_path)
     workspace.take([event for n in range(25) for event in visitor(n)])
 
-    def hits(**known: int) -> float:
-        interactions = data.interactions(workspace.store, workspace.rules, **known)
+    def hits(cut_ms: int | None = None) -> float:
+        interactions = data.interactions(workspace.store, workspace.rules, cut_ms=cut_ms)
         cases, _ = cases_of(interactions, CUT, NOON)
         assert len(cases) == 25
         model = RecentlyViewed().fit(interactions, CUT)
