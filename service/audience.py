@@ -126,7 +126,7 @@ class StoreAudience:
             Transition(
                 segment=each.segment, profile_id=each.profile_id, entered=each.entered, at_ms=each.at_ms,
                 message_id=each.message_id, sequence=each.sequence, reason=each.reason.value,
-                purpose=getattr(each, "purpose", ""),
+                purpose=each.purpose,
             )
             for each in (entry.transition for entry in told)
         ]  # fmt: skip

@@ -46,6 +46,8 @@ class Flows(msgspec.Struct):
         if reason in _BY_IDENTITY:
             self.entered_by_identity += flow.entered
             self.left_by_identity += flow.left
+        elif reason is Reason.CONSENT:
+            pass  # nobody came or went
         elif reason is Reason.DEFINED:
             self.entered_by_definition += flow.entered
             self.left_by_definition += flow.left

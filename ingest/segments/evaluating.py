@@ -17,6 +17,7 @@ from profiles.segments.membership import (
     Standing,
     Transition,
     changed,
+    consent_told,
     reason_of,
 )
 from profiles.segments.subject import Subject, subject_of
@@ -198,12 +199,14 @@ class Evaluator:
                 now_in[segment_id] = verdict.member
                 due_ms = min(due_ms, verdict.valid_until_ms)
         segments, told = changed(before, now_in, now_ms, reason_of(look.cause))
+        consent = dict(subject.consent) if subject and segments else {}
+        told += consent_told(before, segments, consent, now_ms, before.sequence + len(told))
         after = Standing(
             profile_id=before.profile_id,
             segments=segments,
             due_ms=due_ms,
             sequence=before.sequence + len(told),
-            consent=dict(subject.consent) if subject and segments else {},
+            consent=consent,
             reach=reach if segments else (),
             kiosk=gathered.device_profile and self._is_kiosk(_users(gathered)),
         )

@@ -33,6 +33,8 @@ class Reason(StrEnum):
     SPLIT = "split"
     TIME = "time"
     DEFINED = "defined"
+    CONSENT = "consent"
+    """It was in and still is; what changed is whether it grants a purpose, which destinations must hear."""
 
 
 _REASONS: Final = (
@@ -81,8 +83,11 @@ class Transition(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Grows with each of the profile's; whoever has seen a later one ignores an earlier one."""
     segment: str
     entered: bool
+    """Of a consent: whether it was granted."""
     at_ms: int
     reason: Reason
+    purpose: str = ""
+    """Of a consent: to what."""
 
     @property
     def message_id(self) -> str:
@@ -108,3 +113,31 @@ def changed(
         else:
             del segments[segment]
     return segments, told
+
+
+def consent_told(
+    held: Standing,
+    segments: Mapping[str, int],
+    consent: Mapping[str, bool],
+    at_ms: int,
+    sequence: int,
+) -> list[Transition]:
+    """What is told of purposes that members grant from now on, or no longer; numbered past `sequence`."""
+    stayed = sorted(held.segments.keys() & segments.keys())
+    granted = {purpose for purpose, given in consent.items() if given}
+    before = {purpose for purpose, given in held.consent.items() if given}
+    return [
+        Transition(
+            held.profile_id,
+            sequence + n,
+            segment,
+            purpose in granted,
+            at_ms,
+            Reason.CONSENT,
+            purpose,
+        )
+        for n, (segment, purpose) in enumerate(
+            ((segment, purpose) for segment in stayed for purpose in sorted(granted ^ before)),
+            start=1,
+        )
+    ]

@@ -64,7 +64,7 @@ _UPGRADES: Final = {
           CREATE TABLE transitions (
             position INTEGER PRIMARY KEY AUTOINCREMENT,
             profile BLOB NOT NULL, sequence INTEGER NOT NULL, segment TEXT NOT NULL,
-            entered INTEGER NOT NULL, at_ms INTEGER NOT NULL, reason TEXT NOT NULL
+            entered INTEGER NOT NULL, at_ms INTEGER NOT NULL, reason TEXT NOT NULL, purpose TEXT NOT NULL
           );
           CREATE UNIQUE INDEX transitions_by_profile ON transitions (profile, sequence);
           CREATE INDEX transitions_by_segment ON transitions (segment, at_ms);

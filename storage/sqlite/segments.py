@@ -16,7 +16,7 @@ _edit = msgspec.msgpack.Decoder(Edit).decode
 _standing = msgspec.msgpack.Decoder(Standing).decode
 _backfill = msgspec.msgpack.Decoder(Backfill).decode
 _DEVICE: Final = "0x08"
-_TOLD: Final = "position, profile, sequence, segment, entered, at_ms, reason"
+_TOLD: Final = "position, profile, sequence, segment, entered, at_ms, reason, purpose"
 
 
 class SqliteDefinitions:
@@ -55,6 +55,7 @@ class SqliteMemberships:
 
     def write(self, standings: Sequence[Standing], told: Sequence[Transition]) -> None:
         write = self._database.write_many
+        moved = [each for each in told if each.reason is not Reason.CONSENT]
         with self._database.transaction():
             write(
                 "INSERT OR REPLACE INTO standings VALUES (?, ?, ?)",
@@ -74,20 +75,28 @@ class SqliteMemberships:
             )
             # Told twice is told once: a profile's sequence numbers each of its transitions.
             write(
-                "INSERT OR IGNORE INTO transitions (profile, sequence, segment, entered, at_ms, reason) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO transitions (profile, sequence, segment, entered, at_ms, reason, "
+                "purpose) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (t.profile_id, t.sequence, t.segment, t.entered, t.at_ms, t.reason.value)
+                    (
+                        t.profile_id,
+                        t.sequence,
+                        t.segment,
+                        t.entered,
+                        t.at_ms,
+                        t.reason.value,
+                        t.purpose,
+                    )
                     for t in told
                 ],
             )
             write(
                 "INSERT OR REPLACE INTO segment_members VALUES (?, ?, ?)",
-                sorted((t.segment, t.profile_id, t.at_ms) for t in told if t.entered),
+                sorted((t.segment, t.profile_id, t.at_ms) for t in moved if t.entered),
             )
             write(
                 "DELETE FROM segment_members WHERE segment = ? AND profile = ?",
-                sorted((t.segment, t.profile_id) for t in told if not t.entered),
+                sorted((t.segment, t.profile_id) for t in moved if not t.entered),
             )
 
     def members(self, segment: str, after: Node | None, limit: int) -> list[tuple[Node, int]]:
@@ -220,7 +229,8 @@ class SqliteScores:
 
 
 def _told(row: tuple[Any, ...]) -> Told:
-    position, profile, sequence, segment, entered, at_ms, reason = row
+    position, profile, sequence, segment, entered, at_ms, reason, purpose = row
     return Told(
-        str(position), Transition(profile, sequence, segment, bool(entered), at_ms, Reason(reason))
+        str(position),
+        Transition(profile, sequence, segment, bool(entered), at_ms, Reason(reason), purpose),
     )

@@ -123,8 +123,6 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path) -> None:
         "scores",
         "deliveries",
         "delivery_positions",
-        "deliveries",
-        "delivery_positions",
     )
     whole = _shapes(old)
     for table in since:

@@ -9,7 +9,7 @@ from identity.nodes import Identifier, Node
 from ingest.deciding import DecidingHere, Draft, merge, undo
 from ingest.segments.here import AT_ONCE_MAX
 from profiles.segments.catalogue import Edit
-from profiles.segments.membership import Cause
+from profiles.segments.membership import Cause, Reason
 from storage.ports import ScoreRow
 from storage.profiles import Lookup
 from tests.ingest.segments.shop import Shop
@@ -186,3 +186,17 @@ def test_a_score_counts_until_it_is_too_old(shop: Shop) -> None:
     assert shop.members("leaving") == {"asha"}
     shop.wait(7 * DAY)
     assert shop.members("leaving") == set()
+
+
+def test_members_who_withdraw_a_consent_are_told_of_without_leaving(shop: Shop) -> None:
+    shop.define(BUYERS)
+    given = {"consentManagement": {"allowedConsentIds": ["ads"], "deniedConsentIds": []}}
+    taken = {"consentManagement": {"allowedConsentIds": [], "deniedConsentIds": ["ads"]}}
+    shop.order("asha", context=given)
+    shop.see(user="asha", context=taken, at=NOON + HOUR)
+    assert shop.members("buyers") == {"asha"}
+    told = [each for each in shop.told() if each.segment == "buyers"]
+    assert [(each.entered, each.reason, each.purpose) for each in told] == [
+        (True, Reason.EVENT, ""), (False, Reason.CONSENT, "ads"),
+    ]  # fmt: skip
+    assert [each.sequence for each in told] == [1, 2]

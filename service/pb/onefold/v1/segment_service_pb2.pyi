@@ -20,12 +20,14 @@ class SegmentReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SEGMENT_REASON_SPLIT: _ClassVar[SegmentReason]
     SEGMENT_REASON_TIME: _ClassVar[SegmentReason]
     SEGMENT_REASON_DEFINED: _ClassVar[SegmentReason]
+    SEGMENT_REASON_CONSENT: _ClassVar[SegmentReason]
 SEGMENT_REASON_UNSPECIFIED: SegmentReason
 SEGMENT_REASON_EVENT: SegmentReason
 SEGMENT_REASON_MERGED: SegmentReason
 SEGMENT_REASON_SPLIT: SegmentReason
 SEGMENT_REASON_TIME: SegmentReason
 SEGMENT_REASON_DEFINED: SegmentReason
+SEGMENT_REASON_CONSENT: SegmentReason
 
 class SegmentDefinition(_message.Message):
     __slots__ = ("id", "tree")
@@ -275,7 +277,7 @@ class WatchSegmentChangesRequest(_message.Message):
     def __init__(self, resume_token: _Optional[str] = ..., from_now: _Optional[bool] = ..., segment_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SegmentTransition(_message.Message):
-    __slots__ = ("id", "segment_id", "profile_id", "entered", "time", "reason", "sequence")
+    __slots__ = ("id", "segment_id", "profile_id", "entered", "time", "reason", "sequence", "purpose")
     ID_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     PROFILE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -283,6 +285,7 @@ class SegmentTransition(_message.Message):
     TIME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
     id: str
     segment_id: str
     profile_id: str
@@ -290,7 +293,8 @@ class SegmentTransition(_message.Message):
     time: _timestamp_pb2.Timestamp
     reason: SegmentReason
     sequence: int
-    def __init__(self, id: _Optional[str] = ..., segment_id: _Optional[str] = ..., profile_id: _Optional[str] = ..., entered: _Optional[bool] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[SegmentReason, str]] = ..., sequence: _Optional[int] = ...) -> None: ...
+    purpose: str
+    def __init__(self, id: _Optional[str] = ..., segment_id: _Optional[str] = ..., profile_id: _Optional[str] = ..., entered: _Optional[bool] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reason: _Optional[_Union[SegmentReason, str]] = ..., sequence: _Optional[int] = ..., purpose: _Optional[str] = ...) -> None: ...
 
 class WatchSegmentChangesResponse(_message.Message):
     __slots__ = ("transitions", "resume_token")
