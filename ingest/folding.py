@@ -1,6 +1,7 @@
 """The fold stage: each event counts once, in the part of its leaf (DESIGN §4)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -13,6 +14,8 @@ from profiles.fold import Entry, fold
 from profiles.part import Body, Part, decode, encode
 from profiles.segments.catalogue import Catalogue
 from storage.ports import Store, TimelineRow
+
+NOBODY: Final[Mapping[Node, int]] = {}
 
 
 class Activity(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -43,7 +46,10 @@ class Folded(msgspec.Struct, frozen=True):
 
     counted: int
     touched: dict[Node, Only]
-    """Leaves to which something happened, and which segments that can change."""
+    """Leaves to which something happened, perhaps at an earlier try, and which segments that can change.
+
+    And devices that are new to a leaf: whose their visits are shows when its part names them.
+    """
 
 
 class Folder:
@@ -70,16 +76,18 @@ class Folder:
         self._cache_max = cache
         self._cache: dict[Node, Part] = {}
 
-    def fold(self, batch: Sequence[tuple[int, Activity]]) -> Folded:
+    def fold(
+        self, batch: Sequence[tuple[int, Activity]], looked_at: Mapping[Node, int] = NOBODY
+    ) -> Folded:
         """Fold `(position, activity)` pairs. Durable when it returns.
 
+        Leaves that are `looked_at`, at a position of the same log, keep what segments in force need.
         If it raises, fold the batch again.
         """
-        parts, changed = self._read({activity.leaf for _, activity in batch})
+        parts, changed = self._read({activity.leaf for _, activity in batch} | looked_at.keys())
         # What a part stands beyond is in its timeline too, for rows are written before parts.
         new = [pair for pair in batch if pair[0] > parts[pair[1].leaf].offset]
         catalogue = self._catalogue()
-        changed.update(bring_up_to_date(self._store, catalogue, parts))
         counted_at = self._store.timeline.add(
             [_row(position, activity) for position, activity in new],
             {leaf: part.newest_key_ms for leaf, part in parts.items()},
@@ -93,20 +101,26 @@ class Folder:
                 )  # fmt: skip
                 entry = Entry(position, lowest, activity.facts, hits)
                 entries.setdefault(activity.leaf, []).append(entry)
-        touched = {
-            leaf: _changes(catalogue, leaf, parts[leaf], some) for leaf, some in entries.items()
-        }
+        # Whoever folded the others may have ended before it said so.
+        known = [a for position, a in batch if position <= parts[a.leaf].offset]
+        touched = _touched(catalogue, parts, entries, known)
+        again = {n: at for n, at in looked_at.items() if 0 <= parts[n].offset < at or n in entries}
+        # Only what stands at a new position: a part at a position is written once.
+        moved = {leaf: parts[leaf] for leaf in (*entries, *again)}
+        bring_up_to_date(self._store, catalogue, moved)
         for leaf, some in entries.items():
             fold(parts[leaf], leaf, some)
-        changed.update(entries)
+        for leaf, position in again.items():
+            parts[leaf].offset = max(parts[leaf].offset, position)
+        changed.update(moved)
         self._store.parts.write(
             {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
         )
         self._remember(parts)
-        return Folded(
-            sum(map(len, entries.values())),
-            {leaf: only for leaf, only in touched.items() if only != NOTHING} if catalogue else {},
-        )
+        if self._catalogue().revision != catalogue.revision:
+            # Whoever fills a segment that was defined meanwhile may have passed these leaves.
+            touched = _named(activity for _, activity in batch)
+        return Folded(sum(map(len, entries.values())), touched)
 
     def forget(self) -> None:
         """Drop cached parts: somebody else may have folded their leaves since."""
@@ -130,6 +144,36 @@ class Folder:
         self._cache |= parts
         for leaf in list(self._cache)[: len(self._cache) - self._cache_max]:
             del self._cache[leaf]
+
+
+def _touched(
+    catalogue: Catalogue,
+    parts: Mapping[Node, Part],
+    entries: Mapping[Node, Sequence[Entry]],
+    known: Iterable[Activity],
+) -> dict[Node, Only]:
+    """Whom it may concern that entries are about to be folded, and others were before."""
+    if not catalogue:
+        return {}
+    found = _named(known)
+    for leaf, some in entries.items():
+        only = _changes(catalogue, leaf, parts[leaf], some)
+        if only != NOTHING:
+            found.setdefault(leaf, only)
+        body = parts[leaf].body
+        seen = {leaf, *(body.devices if body else ())}
+        found |= dict.fromkeys({each.facts.device for each in some if each.facts.device} - seen)
+    return found
+
+
+def _named(activities: Iterable[Activity]) -> dict[Node, Only]:
+    """The leaves and devices of activities."""
+    found: dict[Node, Only] = {}
+    for activity in activities:
+        found[activity.leaf] = EVERY
+        if activity.facts.device is not None:
+            found[activity.facts.device] = EVERY
+    return found
 
 
 def _changes(catalogue: Catalogue, leaf: Node, part: Part, entries: Iterable[Entry]) -> Only:

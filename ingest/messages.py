@@ -6,18 +6,22 @@
 
 import base64
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from identity.changes import PersonChange
 from identity.event import Event, Source
+from identity.nodes import NODE_BYTES, Node, names_device
 from identity.resolve import Cluster
 from ingest.deadletters import Refused
 from ingest.decode import decode
 from ingest.folding import Activity
 from ingest.identify import Statements
 from ingest.log import Message
+from ingest.segments.evaluating import Look
+from profiles.segments.membership import Cause, Transition
 
 SOURCE: Final = "source"
 """Header on our own topics: the name of the event's source."""
@@ -25,7 +29,10 @@ RECEIVED: Final = "received"
 """Header on our own topics: when the event was received, in decimal milliseconds."""
 EPOCH: Final = "epoch"
 """Header on the changes topic: who decides people has a higher one than those before, who may still send."""
+LOOK: Final = "look"
+"""Header of an activity message without an event: the revision of segments that its leaf is to keep up with."""
 CHANGES_FORMAT: Final = 1
+SEGMENTS_FORMAT: Final = 1
 LINKS_IN_MESSAGE_MAX: Final = 50
 """Statements in one message: a few, so that little goes to the dead letters with one that fails."""
 OFFSET_BITS: Final = 40
@@ -34,8 +41,27 @@ OFFSET_BITS: Final = 40
 _RECEIVED_AT: Final = b'"receivedAt"'
 
 
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """A message on the evaluate topic: look at a profile, because something happened. Its key is the node."""
+
+    node: Node
+    cause: int
+    spread: bool
+    """Whether the node is a leaf or device, and its profile and users are to be found first."""
+    revision: int = 0
+    """The least revision of segments to look with."""
+    only: list[str] | None = None
+    """The segments that can have changed; None: every one."""
+
+    @property
+    def look(self) -> Look:
+        """Why, and at what. ValueError if it has a cause that nobody gives."""
+        return Look(Cause(self.cause), None if self.only is None else frozenset(self.only))
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode_activity = msgspec.msgpack.Decoder(Activity).decode
+_decode_asked = msgspec.msgpack.Decoder(Asked).decode
 _decode_statements = msgspec.msgpack.Decoder(Statements).decode
 _json = msgspec.json.Encoder().encode
 
@@ -80,6 +106,62 @@ def encode_activity(activity: Activity) -> bytes:
 def activity_in(message: Message) -> Activity:
     """What `encode_activity` wrote; msgspec.DecodeError if it is something else."""
     return _decode_activity(message.value)
+
+
+def look_of(message: Message) -> tuple[Node, int] | None:
+    """The leaf and revision of a message on the activity topic that has no event; None if it has one.
+
+    ValueError if it is neither.
+    """
+    stated = message.headers.get(LOOK)
+    if stated is None:
+        return None
+    if len(message.key) != NODE_BYTES or not stated.isdigit():
+        raise ValueError("not a leaf to look at")
+    return Node(message.key), int(stated)
+
+
+def encode_look(
+    node: Node, look: Look, *, spread: bool = False, revision: int = 0
+) -> tuple[bytes, bytes]:
+    """(key, value) of a message on the evaluate topic."""
+    only = None if look.only is None else sorted(look.only)
+    return node, _encode(Asked(node, int(look.cause), spread, revision, only))
+
+
+def asked_in(message: Message) -> Asked:
+    """What `encode_look` wrote; msgspec.DecodeError or ValueError if it is something else."""
+    asked = _decode_asked(message.value)
+    if len(asked.node) != NODE_BYTES or asked.node != message.key:
+        raise ValueError("not a node to look at")
+    return asked
+
+
+def encode_transition(told: Transition) -> tuple[bytes, bytes]:
+    """(key, value) of a message on the segments topic: a track call as Segment's audiences send it, as JSON.
+
+    The key and the user are the profile's id, in hex; a device's is the anonymous id. One that is sent again
+    has the same text.
+    """
+    profile = told.profile_id.hex()
+    value = {
+        "format": SEGMENTS_FORMAT,
+        "type": "track",
+        "event": "Audience Entered" if told.entered else "Audience Exited",
+        "messageId": told.message_id,
+        "anonymousId" if names_device(told.profile_id) else "userId": profile,
+        "timestamp": _iso(told.at_ms),
+        "properties": {"audience_key": told.segment, told.segment: told.entered},
+        "context": {
+            "personas": {
+                "computation_class": "audience",
+                "computation_id": told.segment,
+                "computation_key": told.segment,
+            },
+            "onefold": {"sequence": told.sequence, "reason": told.reason.value},
+        },
+    }
+    return profile.encode(), _json(value)
 
 
 def encode_statements(said: Statements) -> Iterator[tuple[bytes, bytes]]:
@@ -171,6 +253,11 @@ def refused_message(message: Message, reason: str, detail: str, source: str = ""
         received_ms=message.timestamp_ms,
         source=source or message.topic,
     )
+
+
+def _iso(ms: int) -> str:
+    text = datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _milliseconds(stated: bytes | None) -> int | None:

@@ -12,7 +12,7 @@ _LIMIT: Final = "limit:"
 
 
 class IngestMetrics:
-    """`ingest.workers.metering.Meter` and `PeopleMeter`. Labels are the code's own few names, never data."""
+    """What `ingest.workers.metering` asks for. Labels are the code's own few names, never data."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._events = Counter(
@@ -50,6 +50,19 @@ class IngestMetrics:
         )  # fmt: skip
         self._epoch = Gauge(
             "onefold_identity_epoch", "The epoch of the lease under which this process decides, else 0.",
+            registry=registry,
+        )  # fmt: skip
+        self._transitions = Counter(
+            "onefold_segment_transitions_total", "Profiles that entered or left a segment, by why.",
+            ["direction", "reason"], registry=registry,
+        )  # fmt: skip
+        self._evaluated = Counter(
+            "onefold_profiles_evaluated_total", "Profiles whose segments were looked at.",
+            registry=registry,
+        )  # fmt: skip
+        self._filled = Gauge(
+            "onefold_segment_backfill_share",
+            "How much of everybody was sent on to be looked at for the newest segments: 0 to 1.",
             registry=registry,
         )  # fmt: skip
         self._paused = Gauge(
@@ -94,6 +107,19 @@ class IngestMetrics:
         # A limit names one of the configured types; what other rules name after the colon has no bound.
         known = rule if rule.startswith(_LIMIT) else rule.partition(":")[0]
         self._conflicts.labels(known).inc(count)
+
+    def told(self, reason: str, entered: int, left: int) -> None:
+        """Profiles entered and left segments."""
+        self._transitions.labels("entered", reason).inc(entered)
+        self._transitions.labels("left", reason).inc(left)
+
+    def evaluated(self, profiles: int) -> None:
+        """So many were looked at."""
+        self._evaluated.inc(profiles)
+
+    def filled(self, share: float) -> None:
+        """How far a backfill is."""
+        self._filled.set(share)
 
     def epoch(self, epoch: int) -> None:
         """The epoch under which this process decides."""

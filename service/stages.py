@@ -10,11 +10,14 @@ from typing import Any, Final
 from ingest.folding import Folder
 from ingest.log import Log
 from ingest.rebuild import Base, Refolder
+from ingest.workers.evaluate import evaluate_worker
 from ingest.workers.fold import PARTS_CACHED_MAX, fold_worker
 from ingest.workers.identify import identify_worker
 from ingest.workers.record import record_worker
 from ingest.workers.running import Worker
 from service.workspace import Workspace
+from storage.cassandra.store import CassandraStore
+from storage.catalogues import WORKERS_AGE_S, Catalogues
 from storage.errors import StoreError
 
 GENERATION_AGE_S_MAX: Final = 30.0
@@ -55,7 +58,6 @@ class _LiveGeneration:
     def __call__(self) -> int:
         if time.monotonic() - self._asked > GENERATION_AGE_S_MAX:
             from storage.cassandra.schema import live_generation
-            from storage.cassandra.store import CassandraStore
 
             self._asked = time.monotonic()
             store = self._workspace.store
@@ -67,32 +69,47 @@ class _LiveGeneration:
 
 
 def _fold(workspace: Workspace, log: Log) -> Worker:
+    catalogues = Catalogues(workspace.store.definitions, WORKERS_AGE_S)
     return fold_worker(
         log, workspace.store, workspace.config.kafka, workspace.now_ms,
-        generation=workspace.live_generation, folder=_folder(workspace), **_shared(workspace),
+        generation=workspace.live_generation, folder=_folder(workspace, catalogues),
+        catalogues=catalogues, live=workspace.generation is None, **_shared(workspace),
     )  # fmt: skip
 
 
-def _folder(workspace: Workspace) -> Folder | None:
-    """What folds into a generation that is being built: leaves start from what is live of them."""
+def _folder(workspace: Workspace, catalogues: Catalogues) -> Folder:
+    """What folds; into a generation that is being built, leaves start from what is live of them."""
     if workspace.generation is None:
-        return None
+        return Folder(workspace.store, PARTS_CACHED_MAX, catalogue=catalogues.now)
     live = workspace.live_store()
     refolder = Refolder(
         workspace.keys,
         workspace.config.identity,
         workspace.sources.named,
-        workspace.catalogues.now(),
+        catalogues.now(),
     )
-    return Folder(workspace.store, PARTS_CACHED_MAX, Base(live, refolder))
+    return Folder(workspace.store, PARTS_CACHED_MAX, Base(live, refolder), catalogues.now)
 
 
 def _identify(workspace: Workspace, log: Log) -> Worker:
     return identify_worker(
         log, workspace.store, workspace.config.identity, workspace.config.kafka,
-        f"{socket.gethostname()}:{os.getpid()}", people_meter=workspace.metrics.ingest,
+        _holder(), people_meter=workspace.metrics.ingest, **_shared(workspace),
+    )  # fmt: skip
+
+
+def _evaluate(workspace: Workspace, log: Log) -> Worker:
+    store = workspace.store
+    assert isinstance(store, CassandraStore)  # noqa: S101  # workers have no other
+    return evaluate_worker(
+        log, store, workspace.config.identity, workspace.config.kafka, workspace.now_ms, _holder(),
+        generation=workspace.live_generation, segment_meter=workspace.metrics.ingest,
         **_shared(workspace),
     )  # fmt: skip
+
+
+def _holder() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _shared(workspace: Workspace) -> dict[str, Any]:
@@ -104,11 +121,12 @@ def _shared(workspace: Workspace) -> dict[str, Any]:
 
 
 STAGES: Final[Mapping[str, Callable[[Workspace, Log], Worker]]] = {
-    "record": _record, "fold": _fold, "identify": _identify,
+    "record": _record, "fold": _fold, "identify": _identify, "evaluate": _evaluate,
 }  # fmt: skip
 TOPICS: Final[Mapping[str, tuple[str, ...]]] = {
-    "record": ("events", "backfill", "activity", "links"),
-    "fold": ("activity",),
-    "identify": ("links", "changes"),
+    "record": ("events", "backfill", "activity", "links", "evaluate"),
+    "fold": ("activity", "evaluate"),
+    "identify": ("links", "changes", "evaluate"),
+    "evaluate": ("evaluate", "activity", "segments"),
 }
 """What each stage reads and writes; all write dead letters too."""

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from profiles.segments.catalogue import Catalogue, Edit
 from profiles.segments.parse import parse_definition
@@ -10,23 +11,33 @@ from profiles.segments.problems import BadDefinition
 from profiles.segments.tree import Definition
 from storage.ports import Definitions
 
+WORKERS_AGE_S: Final = 1.0
+"""How old what a worker knows may be: it asks before a batch, and another machine answers."""
+
 
 class Catalogues:
     """Knows what is defined; asking costs one small read. Any thread may ask."""
 
-    def __init__(self, definitions: Definitions, age_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        definitions: Definitions,
+        age_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """What is known may be so old; 0: it is asked for each time."""
         self._definitions = definitions
         self._age_s = age_s
+        self._clock = clock
         self._lock = threading.Lock()
         self._known = Catalogue()
         self._asked: float | None = None
 
-    def now(self) -> Catalogue:
-        """The catalogue in force."""
+    def now(self, at_least: int = 0) -> Catalogue:
+        """The catalogue in force; read anew if what is known is older than the revision `at_least`."""
         with self._lock:
-            now = time.monotonic()
-            if self._asked is None or now - self._asked >= self._age_s:
+            now = self._clock()
+            recent = self._asked is not None and now - self._asked < self._age_s
+            if not recent or self._known.revision < at_least:
                 self._known = replayed(self._known, self._definitions.since(self._known.revision))
                 self._asked = now
             return self._known

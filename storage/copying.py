@@ -24,7 +24,8 @@ BATCH: Final = 500
 REMEMBERED_MAX: Final = 500_000
 """Nodes remembered as copied, so that their identifiers are not read again: about 60 MB."""
 STEPS: Final = (
-    "items", "events", "profiles", "links", "uses", "people", "dead letters", "changes", "files",
+    "items", "segments", "events", "profiles", "links", "uses", "people", "dead letters", "changes",
+    "files",
 )  # fmt: skip
 _UNKNOWN: Final = -(1 << 62)
 _EVERY: Final = 1 << 40
@@ -89,8 +90,8 @@ class _Copy:
     def run(self, uris: Sequence[str]) -> Copied:
         """Every step that is left."""
         steps = (
-            self._catalog, self._timeline, self._parts, self._links, self._uses, self._people,
-            self._dead_letters, self._changes, lambda: self._positions(uris),
+            self._catalog, self._definitions, self._timeline, self._parts, self._links, self._uses,
+            self._people, self._dead_letters, self._changes, lambda: self._positions(uris),
         )  # fmt: skip
         went_on = self._mark.step or self._mark.cursor
         resumed = STEPS[self._mark.step] if went_on else ""
@@ -126,6 +127,19 @@ class _Copy:
         while items := self._source.catalog.list(self._mark.cursor, BATCH):
             self._target.catalog.upsert(items)
             self._advance(len(items), items[-1].id)
+
+    def _definitions(self) -> None:
+        # Who is in them follows: the target is filled from its first edit on, as if all were new.
+        held = {edit.revision: edit for edit in self._target.definitions.since(0)}
+        for edit in self._source.definitions.since(0):
+            there = held.get(edit.revision)
+            if there is None and self._target.definitions.append(edit):
+                there = edit
+            if there != edit:
+                raise Misconfigured(
+                    "other segments are defined there: copy into a store that has none"
+                )
+            self._advance(1)
 
     def _timeline(self) -> None:
         self._total = self._source.timeline.count()
@@ -304,6 +318,7 @@ def _counts(source: Store, target: Store) -> Iterator[tuple[str, Any, Any]]:
         _length(source.evidence.scan_must_links()),
         _length(target.evidence.scan_must_links()),
     )
+    yield "segments", source.definitions.since(0), target.definitions.since(0)
     yield "uses", _length(source.devices.scan_uses()), _length(target.devices.scan_uses())
 
 

@@ -86,6 +86,9 @@ class Parts(Protocol):
     def leaves(self, after: Node | None, limit: int) -> list[Node]:
         """The next `limit` leaves past `after`, in the store's order of leaves."""
 
+    def share(self, leaf: Node) -> float:
+        """About how much of all leaves is not past this one in the store's order: they are hashes."""
+
     def count(self) -> int:
         """How many leaves have a part."""
 

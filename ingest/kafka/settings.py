@@ -16,14 +16,14 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     brokers: str = ""
     """`host:port` of some brokers, separated by commas. Empty: no Kafka, everything in one process."""
     prefix: Annotated[str, Meta(pattern="^[A-Za-z0-9._-]{1,100}$")] = "onefold"
-    """Topics are `<prefix>.events`, `.backfill`, `.activity`, `.links`, `.changes`, `.deadletters`;
-    consumer groups `<prefix>.record`, `.backfill`, `.fold`, `.identify`."""
+    """Topics are `<prefix>.events`, `.backfill`, `.activity`, `.links`, `.changes`, `.evaluate`, `.segments`,
+    `.deadletters`; consumer groups `<prefix>.record`, `.backfill`, `.fold`, `.identify`, `.evaluate`."""
     inputs: tuple[Text, ...] = ()
     """Further topics with events, as RudderStack's Kafka destination writes them; a topic's source is the
     one of `sources` that has its name."""
     partitions: Annotated[int, Meta(ge=1, le=10_000)] = 12
-    """Partitions of the events and activity topics that `onefold migrate` creates: the most workers that
-    can share a stage. Changing it for a live activity topic needs a new log generation."""
+    """Partitions of the events, activity, evaluate and segments topics that `onefold migrate` creates: the
+    most workers that can share a stage. Changing it for a live activity topic needs a new log generation."""
     replication: Annotated[int, Meta(ge=1, le=9)] = 3
     """Copies of each topic that `onefold migrate` creates."""
     retention_hours: Hours = 168

@@ -59,7 +59,7 @@ def topics_of(settings: KafkaSettings) -> list[Topic]:
             settings.replication,
             config,
         )
-        for name in ("events", "backfill", "activity", *_SINGLE)
+        for name in ("events", "backfill", "activity", "evaluate", "segments", *_SINGLE)
     ]
 
 

@@ -74,10 +74,19 @@ class Evaluator:
 
         `only` names, for some of them, the segments that can have changed.
         """
-        wanted = self._profiles(
+        wanted = self.profiles(
             {node: Look(cause, only.get(node)) for node, cause in causes.items()}
         )
-        held = self._store.memberships.get(wanted)
+        return self.stand(wanted, self._store.memberships.get(wanted), catalogue, now_ms)
+
+    def stand(
+        self,
+        wanted: Mapping[Node, Look],
+        held: Mapping[Node, Standing],
+        catalogue: Catalogue,
+        now_ms: int,
+    ) -> Evaluated:
+        """Those of `wanted` that are profiles, and no longer those that are none; `held` is kept of them."""
         named = self._store.lookups.named(wanted)
         found = Evaluated([], [], set(), {})
         for each, after, told, late in self._stand_all(wanted, held, named, catalogue, now_ms):
@@ -216,7 +225,7 @@ class Evaluator:
             late = {leaf for leaf, each in parts.items() if each.collected_at < catalogue.revision}
         return after, told, late
 
-    def _profiles(self, looks: Mapping[Node, Look]) -> dict[Node, Look]:
+    def profiles(self, looks: Mapping[Node, Look]) -> dict[Node, Look]:
         """Whose segments may have changed: profiles of leaves, and whoever's visits a device has."""
         wanted = dict(looks)
         devices = [node for node in looks if names_device(node)]
@@ -231,12 +240,12 @@ class Evaluator:
                 known = device in standings and standings[device].kiosk
                 if not (known and self._is_kiosk(users)):
                     for user in users:
-                        wanted[user] = _both(wanted.get(user), looks_at)
+                        wanted[user] = both(wanted.get(user), looks_at)
         for node, profile_id in people_of(
             self._store, {node for node in wanted if not names_device(node)}
         ).items():
             if profile_id != node:
-                wanted[profile_id] = _both(wanted.get(profile_id), wanted[node])
+                wanted[profile_id] = both(wanted.get(profile_id), wanted[node])
         return wanted
 
     def _is_kiosk(self, users: Collection[Node]) -> bool:
@@ -259,7 +268,8 @@ class Evaluator:
         return found
 
 
-def _both(one: Look | None, other: Look) -> Look:
+def both(one: Look | None, other: Look) -> Look:
+    """One look for the reasons of two."""
     if one is None:
         return other
     only = None if one.only is None or other.only is None else one.only | other.only

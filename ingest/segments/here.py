@@ -199,6 +199,6 @@ def unfinished(store: Store, catalogue: Catalogue) -> Backfill | None:
 
 def share_of(state: Backfill) -> float:
     """The share of all leaves that a backfill has looked at, about."""
-    if state.finished:
-        return 1.0
+    if state.finished or state.share:
+        return 1.0 if state.finished else state.share
     return int.from_bytes(state.after[:8], "big") / LEAF_SPACE if state.after else 0.0

@@ -1,18 +1,22 @@
 """The fold stage as a worker: it owns the leaves of the partitions it is given (DESIGN §4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from identity.nodes import Node
 from ingest.deadletters import Refused
 from ingest.folding import Activity, Folder
 from ingest.kafka.settings import KafkaSettings
 from ingest.log import Log, LogRefused, Membership, Message, Producer
-from ingest.messages import activity_in, position_of, refused_message
+from ingest.messages import activity_in, encode_look, look_of, position_of, refused_message
+from ingest.segments.evaluating import Look, both
 from ingest.workers.letters import FAILED, UNREADABLE, LetterBox
 from ingest.workers.metering import UNMETERED, Meter
 from ingest.workers.running import BATCH_MESSAGES, Worker, place_of
+from profiles.segments.membership import Cause
+from storage.catalogues import WORKERS_AGE_S, Catalogues
 from storage.ports import Store, StoredPosition
 
 STAGE = "fold"
@@ -33,8 +37,14 @@ class Fold:
         meter: Meter,
         now_ms: Callable[[], int],
         folder: Folder,
+        catalogues: Catalogues,
+        *,
+        live: bool = True,
     ) -> None:
+        """`live`: what it folds answers, so that segments follow it."""
         self._folder = folder
+        self._catalogues = catalogues
+        self._evaluate = settings.topic("evaluate") if live else None
         self._producer = producer
         self._letters = LetterBox(store, producer, settings.topic("deadletters"), meter)
         self._log_generation = settings.log_generation
@@ -49,11 +59,19 @@ class Fold:
             self._generation = membership.generation
 
     def process(self, messages: Sequence[Message]) -> None:
-        """Fold a batch; what is no activity becomes a dead letter."""
+        """Fold a batch, and have segments looked at; what is no activity becomes a dead letter."""
         batch: list[tuple[int, Activity]] = []
+        looks: dict[Node, tuple[int, int]] = {}
         unreadable: list[tuple[Refused, Message]] = []
         for message in messages:
             try:
+                look = look_of(message)
+                if look is not None:
+                    leaf, revision = look
+                    position = position_of(message, self._log_generation)
+                    _, known = looks.get(leaf, (0, 0))
+                    looks[leaf] = (position, max(known, revision))
+                    continue
                 activity = activity_in(message)
             except (msgspec.DecodeError, ValueError, RecursionError):
                 # What the decoder says may quote the message.
@@ -61,7 +79,7 @@ class Fold:
                 unreadable.append((letter, message))
                 continue
             batch.append((position_of(message, self._log_generation), activity))
-        counted = self._folder.fold(batch).counted if batch else 0
+        counted = self._fold(batch, looks)
         if unreadable:
             self._letters.put(unreadable)
             self._producer.flush()
@@ -72,8 +90,33 @@ class Fold:
             oldest_ms = min(activity.received_ms for _, activity in batch)
             self._meter.event_age(STAGE, (self._now_ms() - oldest_ms) / 1000)
 
+    def _fold(
+        self, batch: Sequence[tuple[int, Activity]], looks: Mapping[Node, tuple[int, int]]
+    ) -> int:
+        """Fold, then have the profiles evaluated that it may concern; how many events counted."""
+        if not batch and not looks:
+            return 0
+        revision = max((revision for _, revision in looks.values()), default=0)
+        # Not below what is asked for: a part that is told to keep up must.
+        self._catalogues.now(revision)
+        folded = self._folder.fold(batch, {leaf: at for leaf, (at, _) in looks.items()})
+        if self._evaluate is not None and (folded.touched or looks):
+            found = {leaf: Look(Cause.EVENT, only) for leaf, only in folded.touched.items()}
+            for leaf in looks:
+                found[leaf] = both(found.get(leaf), Look(Cause.DEFINED))
+            for node, look in found.items():
+                key, value = encode_look(node, look, spread=True, revision=revision)
+                self._producer.send(self._evaluate, value, key)
+            self._producer.flush()
+        return folded.counted
+
     def give_up(self, message: Message, error: Exception) -> None:
         """Keep the event that it was, so that it can be replayed."""
+        if look_of(message) is not None:
+            letter = refused_message(message, FAILED, f"fold failed: {place_of(error)}")
+            self._letters.put([(letter, message)])
+            self._producer.flush()
+            return
         activity = activity_in(message)
         letter = Refused(
             reason=FAILED,
@@ -116,6 +159,8 @@ def fold_worker(
     now_ms: Callable[[], int],
     *,
     folder: Folder | None = None,
+    catalogues: Catalogues | None = None,
+    live: bool = True,
     generation: int = 1,
     meter: Meter = UNMETERED,
     batch_messages: int = BATCH_MESSAGES,
@@ -123,7 +168,8 @@ def fold_worker(
 ) -> Worker:
     """Reads the activity topic. LogRefused if it is not the one that was folded so far.
 
-    `generation` is that of the derived tables of `store`: each has a consumer group of its own.
+    `generation` is that of the derived tables of `store`: each has a consumer group of its own. `catalogues`
+    are those of `folder`, where given; segments follow what is `live`.
     """
     check_log(log, store, settings)
     consumer = log.consumer(
@@ -131,6 +177,7 @@ def fold_worker(
         [settings.topic("activity")],
         lambda partition, count: meter.lost(partition[0], count),
     )
-    folder = folder or Folder(store, PARTS_CACHED_MAX)
-    stage = Fold(store, log.producer(), settings, meter, now_ms, folder)
+    catalogues = catalogues or Catalogues(store.definitions, WORKERS_AGE_S)
+    folder = folder or Folder(store, PARTS_CACHED_MAX, catalogue=catalogues.now)
+    stage = Fold(store, log.producer(), settings, meter, now_ms, folder, catalogues, live=live)
     return Worker(stage, consumer, meter, batch_messages=batch_messages, retry_max_s=retry_max_s)

@@ -47,7 +47,7 @@ class Identify:
         self._store = store
         self._rules = rules
         self._producer = producer
-        self._publisher = Publisher(store, producer, settings.topic("changes"), people_meter)
+        self._publisher = Publisher(store, producer, settings, people_meter)
         self._letters = LetterBox(store, producer, settings.topic("deadletters"), meter)
         self._links = settings.topic("links")
         self._meter = meter

@@ -41,8 +41,21 @@ class PeopleMeter(Protocol):
         """The epoch under which this process decides; 0: it does not."""
 
 
+class SegmentMeter(Protocol):
+    """Is told by workers that evaluate segments."""
+
+    def told(self, reason: str, entered: int, left: int) -> None:
+        """Profiles entered and left segments."""
+
+    def evaluated(self, profiles: int) -> None:
+        """So many were looked at."""
+
+    def filled(self, share: float) -> None:
+        """How much of everybody was sent on to be looked at for the newest definitions: 0 to 1."""
+
+
 class Unmetered:
-    """`Meter` and `PeopleMeter` that nobody reads."""
+    """`Meter`, `PeopleMeter` and `SegmentMeter` that nobody reads."""
 
     def batch(self, stage: str, messages: int, seconds: float) -> None:
         """Nothing."""
@@ -72,6 +85,15 @@ class Unmetered:
         """Nothing."""
 
     def epoch(self, epoch: int) -> None:
+        """Nothing."""
+
+    def told(self, reason: str, entered: int, left: int) -> None:
+        """Nothing."""
+
+    def evaluated(self, profiles: int) -> None:
+        """Nothing."""
+
+    def filled(self, share: float) -> None:
         """Nothing."""
 
 

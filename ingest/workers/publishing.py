@@ -7,8 +7,10 @@ from typing import Final
 from identity.changes import PersonChange
 from identity.rules import Rules
 from ingest.identify import Statements, identify
+from ingest.kafka.settings import KafkaSettings
 from ingest.log import Producer
-from ingest.messages import EPOCH, encode_change
+from ingest.messages import EPOCH, encode_change, encode_look
+from ingest.segments.evaluating import Look, causes_of
 from ingest.workers.metering import UNMETERED, PeopleMeter
 from ingest.workers.running import Superseded
 from storage.ports import Store
@@ -26,11 +28,16 @@ class Publisher:
     """Announces changes before they are written, and sends them once they are."""
 
     def __init__(
-        self, store: Store, producer: Producer, topic: str, meter: PeopleMeter = UNMETERED
+        self,
+        store: Store,
+        producer: Producer,
+        settings: KafkaSettings,
+        meter: PeopleMeter = UNMETERED,
     ) -> None:
         self._store = store
         self._producer = producer
-        self._topic = topic
+        self._topic = settings.topic("changes")
+        self._evaluate = settings.topic("evaluate")
         self._meter = meter
 
     def announce(self, epoch: int, changes: Sequence[PersonChange]) -> None:
@@ -52,6 +59,9 @@ class Publisher:
             for change in changes:
                 key, value = encode_change(change)
                 self._producer.send(self._topic, value, key, headers)
+            for profile_id, cause in causes_of(changes).items():
+                key, value = encode_look(profile_id, Look(cause))
+                self._producer.send(self._evaluate, value, key)
             self._producer.flush()
             self._store.changes.published(changes)
             for change in changes:

@@ -11,6 +11,7 @@ from ingest.kafka.settings import KafkaSettings
 from ingest.log import Log, Membership, Message, Producer
 from ingest.messages import (
     encode_activity,
+    encode_look,
     encode_statements,
     event_in,
     refused_message,
@@ -18,11 +19,14 @@ from ingest.messages import (
 )
 from ingest.record import Recorded, record
 from ingest.remembering import Memory
+from ingest.segments.evaluating import Look
 from ingest.sources import Sources
 from ingest.workers.backfill import Prioritized
 from ingest.workers.letters import FAILED, LetterBox
 from ingest.workers.metering import UNMETERED, Meter
 from ingest.workers.running import BATCH_MESSAGES, Worker, place_of
+from profiles.segments.membership import Cause
+from storage.catalogues import WORKERS_AGE_S, Catalogues
 from storage.keys import Keys
 from storage.ports import Store
 
@@ -42,8 +46,10 @@ class Record:
         sources: Sources,
         producer: Producer,
         settings: KafkaSettings,
+        *,
         meter: Meter,
         now_ms: Callable[[], int],
+        catalogues: Catalogues,
     ) -> None:
         self._extractor = Extractor(rules, keys.hasher())
         self._sources = sources
@@ -52,6 +58,8 @@ class Record:
         self._letters = LetterBox(store, producer, settings.topic("deadletters"), meter)
         self._activity = settings.topic("activity")
         self._links = settings.topic("links")
+        self._evaluate = settings.topic("evaluate")
+        self._catalogues = catalogues
         self._ours = {settings.topic("events"), settings.topic("backfill")}
         self._meter = meter
         self._now_ms = now_ms
@@ -79,6 +87,12 @@ class Record:
             send(self._activity, encode_activity(activity_of(leaf, event, facts)), leaf)
         for key, value in encode_statements(news.said):
             send(self._links, value, key)
+        devices = dict.fromkeys([*(use.device for use in news.uses), *news.companions])
+        if devices and self._catalogues.now():
+            # Whose its visits are may have changed: of its users, and of those who used it before.
+            for device in devices:
+                key, value = encode_look(device, Look(Cause.EVENT), spread=True)
+                send(self._evaluate, value, key)
         self._letters.put(refused)
         self._producer.flush()
         # Only what is durable is remembered as sent.
@@ -130,6 +144,7 @@ def record_worker(
     now_ms: Callable[[], int],
     *,
     generation: Callable[[], int] = lambda: 1,
+    catalogues: Catalogues | None = None,
     meter: Meter = UNMETERED,
     batch_messages: int = BATCH_MESSAGES,
     retry_max_s: float = 30.0,
@@ -149,5 +164,9 @@ def record_worker(
         lambda: log.lag(settings.group("fold", generation()), [settings.topic("activity")]),
         meter,
     )
-    stage = Record(store, keys, rules, sources, log.producer(), settings, meter, now_ms)
+    catalogues = catalogues or Catalogues(store.definitions, WORKERS_AGE_S)
+    stage = Record(
+        store, keys, rules, sources, log.producer(), settings, meter=meter, now_ms=now_ms,
+        catalogues=catalogues,
+    )  # fmt: skip
     return Worker(stage, consumer, meter, batch_messages=batch_messages, retry_max_s=retry_max_s)

@@ -13,7 +13,7 @@ LAG_MAX: Final = 10_000
 """Messages of one stage that wait: some seconds of one worker's work."""
 _READERS: Final = (
     ("record", "record", "events"), ("record", "backfill", "backfill"), ("fold", "fold", "activity"),
-    ("identify", "identify", "links"),
+    ("identify", "identify", "links"), ("evaluate", "evaluate", "evaluate"),
 )  # fmt: skip
 """(stage, group, topic) of all that is read."""
 

@@ -93,11 +93,11 @@ def _followers(workspace: Workspace, rules: Rules) -> Iterator["Followers"]:
     from service.config_checks import need_log
 
     need_log(workspace.config)
-    topic = workspace.config.kafka.topic("changes")
-    workspace.log.check([topic])
+    settings = workspace.config.kafka
+    workspace.log.check([settings.topic("changes"), settings.topic("evaluate")])
     producer = workspace.log.producer()
     try:
-        publisher = Publisher(workspace.store, producer, topic)
+        publisher = Publisher(workspace.store, producer, settings)
         yield Tenure(workspace.store, rules, publisher, HOLDER)
     except Superseded:
         raise click.ClickException(

@@ -28,7 +28,7 @@ def replay(workspace: Workspace, into: int | None, switch_to: int | None, as_jso
     onefold replay --into 2                   # builds it; repeat if it was interrupted
     onefold worker fold --generation 2 &      # folds what has come since, and what comes
     onefold replay --switch 2                 # decides all people again, then it answers
-    ... and start serve, worker identify and worker fold again, without --generation
+    ... and start serve and worker identify, fold and evaluate again, without --generation
     """
     if (into is None) == (switch_to is None):
         raise click.UsageError("one of --into and --switch")
@@ -79,6 +79,7 @@ def _build(workspace: Workspace, generation: int) -> dict[str, int]:
 def _switch(workspace: Workspace, generation: int) -> dict[str, int]:
     from ingest.rebuild import rebuild_people
     from ingest.workers.publishing import LEASE
+    from storage.cassandra.carrying import carry_segments
     from storage.cassandra.schema import begin_switch, finish_switch
 
     live = _live(workspace)
@@ -97,12 +98,23 @@ def _switch(workspace: Workspace, generation: int) -> dict[str, int]:
         before = begin_switch(live.connection, facts, generation)
         # Whoever decides people now is fenced, and cannot come back before the switch is done.
         target.leases.take(LEASE, "onefold replay")
+        _fence_evaluation(workspace, target)
         with rows_progress() as progress:
-            nodes = rebuild_people(target, workspace.config.identity, StepBars(progress))
+            bars = StepBars(progress)
+            nodes = rebuild_people(target, workspace.config.identity, bars)
+            carry_segments(live, target, lambda rows: bars("segments", rows, 0))
         finish_switch(live.connection, facts, before, generation)
     finally:
         target.close()
     return {"identifiers decided": nodes, "generation": generation}
+
+
+def _fence_evaluation(workspace: Workspace, target: CassandraStore) -> None:
+    """Whoever evaluates stops, and goes on when it is started again: everybody is looked at then."""
+    from ingest.workers.evaluate import LEASE
+
+    for _, number in workspace.log.ends(workspace.config.kafka.topic("evaluate")):
+        target.leases.take(f"{LEASE}:{number}", "onefold replay")
 
 
 def _live(workspace: Workspace) -> CassandraStore:

@@ -16,7 +16,7 @@ from service.workspace import Workspace, pass_workspace
 if TYPE_CHECKING:
     from ingest.workers.running import Worker
 
-STAGES: Final = ("record", "fold", "identify")
+STAGES: Final = ("record", "fold", "identify", "evaluate")
 
 
 @click.command("worker")
@@ -37,13 +37,13 @@ def worker(
 ) -> None:
     r"""Run one stage until SIGINT or SIGTERM; a second one does not wait.
 
-    record reads events and says who is in them, fold keeps profiles, identify decides who is who. Start
-    each as often as there is work, up to kafka.partitions for record and fold: Kafka shares the partitions
+    record reads events and says who is in them, fold keeps profiles, identify decides who is who, evaluate
+    keeps segments. Start each as often as there is work, up to kafka.partitions: Kafka shares the partitions
     among them. Of identify one works, and others stand by. Each takes the next free port for /metrics,
     /healthz and /readyz, and prints it.
 
     \b
-    onefold worker record & onefold worker fold & onefold worker fold & onefold worker identify &
+    onefold worker record & onefold worker fold & onefold worker identify & onefold worker evaluate &
     """
     config = workspace.config
     need_workers(config)

@@ -210,6 +210,9 @@ class CassandraParts:
     def leaves(self, after: Node | None, limit: int) -> list[Node]:
         return list(islice(self._all(after), limit))
 
+    def share(self, leaf: Node) -> float:
+        return (_token(leaf) - _LEAST_TOKEN) / (1 << 64)
+
     def count(self) -> int:
         return sum(1 for _ in self._all(None))
 

@@ -83,7 +83,7 @@ class CassandraStore:
         self.written = Written()
         clock = WriterClock()
         facts = Grouped(self.connection, facts_name, self.written)
-        derived = Grouped(self.connection, derived_name, self.written)
+        derived = self.derived = Grouped(self.connection, derived_name, self.written)
         people = CassandraPeople(derived, clock)
         identifiers = CassandraIdentifiers(facts)
         devices = CassandraDevices(facts)

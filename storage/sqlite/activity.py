@@ -103,6 +103,9 @@ class SqliteParts:
             )
         ]
 
+    def share(self, leaf: Node) -> float:
+        return int.from_bytes(leaf[:8]) / (1 << 64)
+
     def count(self) -> int:
         return int(self._database.rows("SELECT count(*) FROM parts")[0][0])
 

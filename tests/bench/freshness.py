@@ -1,4 +1,4 @@
-"""From Kafka until GetProfile and Recommend know, at half of what the workers bear. `make bench-freshness`.
+"""From Kafka until answers and segments know, at half of what the workers bear. `make bench-freshness`.
 
 First the workers are given more than they can do: that is the load. Then half of it is produced, steadily,
 and beside it probes: a new user views a product, or logs in with an e-mail. A probe is asked for over gRPC
@@ -10,7 +10,7 @@ import argparse
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from typing import Any, Final
 import grpc
 import msgspec
 
+from profiles.segments.catalogue import Edit, Put
 from service.pb.onefold.v1 import common_pb2, profile_service_pb2
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
@@ -42,6 +43,17 @@ GIVE_UP_S: Final = 60.0
 BETWEEN_S: Final = 0.15
 """Between two probes of one thread, so that they are no load of their own."""
 PROBERS: Final = 2
+SEGMENTS: Final = Edit(
+    revision=1,
+    time_ms=0,
+    author="bench",
+    put=(
+        Put("buyers", {"event": "Order Completed", "within": "30d"}),
+        Put("lookers", {"event": "Product Viewed", "count": {"at_least": 3}, "within": "7d"}),
+        Put("known", {"has": "email"}),
+    ),
+)
+"""What the stream and the probes move people in and out of."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -50,12 +62,15 @@ class Seen(msgspec.Struct, frozen=True):
     profile_s: list[float]
     recommended_s: list[float]
     joined_s: list[float]
+    entered_s: list[float]
 
 
 class Prober:
     """Sends probes and asks for them."""
 
     def __init__(self, world: World, address: str, name: str) -> None:
+        self._world = world
+        self._hasher = world.keys.hasher()
         self._topic = world.inputs[WEB]
         self._sender = Sender(world.kafka.brokers)
         self._channel = grpc.insecure_channel(address)
@@ -63,7 +78,7 @@ class Prober:
         self._recommendations = RecommendationServiceStub(self._channel)
         self._name = name
         self._items = [item.id for item in pharmacy() if item.in_stock]
-        self.seen = Seen([], [], [])
+        self.seen = Seen([], [], [], [])
 
     def run(self, stop: threading.Event) -> None:
         """Probe after probe until told to stop."""
@@ -76,11 +91,13 @@ class Prober:
         self._channel.close()
 
     def _view(self, user: str, item: str) -> None:
-        """A new user views an item."""
+        """A new user views an item, and enters a segment by it."""
         properties = {"product_id": item}
         began = self._send(user, type="track", event="Product Viewed", properties=properties)
         self.seen.profile_s.append(self._wait(began, lambda: self._viewed(user)))
         self.seen.recommended_s.append(self._wait(began, lambda: item in self._recent(user)))
+        began = self._send(user, type="track", event="Order Completed")
+        self.seen.entered_s.append(self._wait(began, lambda: "buyers" in self._segments(user)))
 
     def _log_in(self, user: str) -> None:
         """The user says their e-mail: from then on it finds them."""
@@ -93,7 +110,8 @@ class Prober:
         )
 
     def _send(self, user: str, **event: Any) -> float:
-        said = {"messageId": f"{user}-{event['type']}", "userId": user, "channel": "web", **event}
+        name = event.get("event", event["type"])
+        said = {"messageId": f"{user}-{name}", "userId": user, "channel": "web", **event}
         began = time.perf_counter()
         self._sender.now(self._topic, user.encode(), msgspec.json.encode(said))
         self._sender.flush()
@@ -113,6 +131,12 @@ class Prober:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return None
             raise
+
+    def _segments(self, user: str) -> Collection[str]:
+        """What the store says, as an export or a filter of recommendations reads it."""
+        node = self._hasher.node("user_id", user)
+        held = self._world.store.memberships.get([node]).get(node)
+        return held.segments if held is not None else ()
 
     def _viewed(self, user: str) -> bool:
         profile = self._profile("user_id", user)
@@ -185,6 +209,7 @@ def main() -> None:
     messages = streams(options.events + round(options.seconds * 3_000))["busy hour"]
     with servers() as on, closing(on.world("fresh")) as world:
         prepare_models(world, on.folder / "embedded")
+        assert world.store.definitions.append(SEGMENTS)
         world.start(*STAGES)
         for stage in STAGES:
             world.joined(stage, 1)
@@ -201,6 +226,7 @@ def main() -> None:
         "GetProfile, after a view": seen.profile_s,
         "Recommend, after a view": seen.recommended_s,
         "GetProfile, after a login": seen.joined_s,
+        "a segment, after an order": seen.entered_s,
     }
     for what, took in shown.items():
         places = (at(took, 0.5), at(took, 0.9), at(took, 0.99), took[-1])

@@ -10,7 +10,7 @@ import psutil
 
 from deploy.servers import launch
 
-STAGES = ("record", "fold", "identify")
+STAGES = ("record", "fold", "identify", "evaluate")
 STOP_TIMEOUT_S = 30.0
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -191,7 +191,11 @@ class World:
         """What a stage reads."""
         if stage == "record":
             return [*self.inputs.values(), self.kafka.topic("events")]
-        return [self.kafka.topic({"fold": "activity", "identify": "links"}[stage])]
+        return [
+            self.kafka.topic(
+                {"fold": "activity", "identify": "links", "evaluate": "evaluate"}[stage]
+            )
+        ]
 
     def send(self, messages: Iterable[Message], rate: float | None = None) -> None:
         """Produce messages into the input topics, as RudderStack does."""

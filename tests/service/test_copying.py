@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from identity.nodes import Node
+from profiles.segments.catalogue import Edit, Put
 from storage.copying import STEPS, copy, differences
 from storage.errors import Misconfigured
 from storage.ports import CatalogItem, DeadLetter, Store, StoredPosition
@@ -27,6 +28,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
                 traits={"email": f"e{n % 50}@example.com"},
                 context={"device": {"id": f"d{n % 40}", "advertisingId": f"ad{n % 40}"}},
             )  # fmt: skip
+    made.store.definitions.append(
+        Edit(revision=1, time_ms=NOON, author="asha", put=(Put("lookers", {"event": "x"}),))
+    )
     made.store.catalog.upsert([CatalogItem(id=f"item{n}", name=f"Item {n}") for n in range(7)])
     made.store.dead_letters.add(
         [DeadLetter(received_ms=NOON, source="web", reason="no_type", detail="", raw=b"{}")]
@@ -72,7 +76,7 @@ def test_copying_twice_is_the_same_as_once(shop: Workspace, tmp_path: Path) -> N
     assert differences(shop.store, target) == []
 
 
-@pytest.mark.parametrize("step", STEPS[:7])
+@pytest.mark.parametrize("step", STEPS[:8])
 def test_an_interrupted_copy_goes_on(
     shop: Workspace, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,9 +47,9 @@ def settled(settings: KafkaSettings, right: Callable[[list[Difference]], bool]) 
 def test_making_topics_makes_what_is_missing_and_says_so(settings: KafkaSettings) -> None:
     found = differences(settings)
     assert {(each.what, each.serious) for each in found} == {("missing", True)}
-    assert len(found) == 6
+    assert len(found) == 8
     planned = make_topics(settings, dry_run=True)
-    assert len(differences(settings)) == 6, "a dry run makes nothing"
+    assert len(differences(settings)) == 8, "a dry run makes nothing"
     assert make_topics(settings) == planned
     assert f"make topic {settings.prefix}.activity: partitions 3, copies 1, kept for 2 h" in planned
     settled(settings, lambda found: not found)

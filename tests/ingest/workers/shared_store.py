@@ -12,11 +12,22 @@ import msgspec
 from identity.changes import PersonChange
 from identity.decisions import Decision
 from identity.evidence import Companion, Link, Match, MustLink, Use
-from identity.incremental import Around
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
-from storage.around import around_of
-from storage.ports import DeadLetter, Store, StoredPosition, TimelineRow
+from profiles.part import decode
+from profiles.segments.catalogue import Edit
+from profiles.segments.membership import Transition
+from storage.ports import (
+    Backfill,
+    DeadLetter,
+    Kept,
+    SharedStore,
+    Store,
+    StoredPosition,
+    TimelineQuery,
+    TimelineRow,
+)
+from tests.ingest.workers.shared_segments import Backfills, Definitions, Evaluations, Lookups
 
 Point = Callable[[str], None]
 Stamp = tuple[int, int]
@@ -40,7 +51,16 @@ class Durable:
         self.history: dict[str, PersonChange] = {}
         self.letters: dict[tuple[str, str, bytes], DeadLetter] = {}
         self.positions: dict[str, StoredPosition] = {}
-        self.epoch = 0
+        self.epochs: dict[str, int] = {}
+        self.edits: list[Edit] = []
+        self.kept: dict[Node, tuple[Stamp, Kept]] = {}
+        self.told: list[Transition] = []
+        self.backfill: Backfill | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Of those who decide people."""
+        return self.epochs.get("identity", 0)
 
     def refusals(self) -> set[Refusal]:
         return {refusal for _, _, refusals in self.people.values() for refusal in refusals}
@@ -69,15 +89,18 @@ class View:
         self.positions = _Positions(self)
         self.changes = _Changes(self)
         self.leases = _Leases(self)
-        self.lookups = _Lookups(self)
+        self.lookups = Lookups(self)
+        self.definitions = Definitions(self)
+        self.memberships = self.evaluations = Evaluations(self)
+        self.backfills = Backfills(self)
 
     def next_stamp(self) -> Stamp:
         self.stamp = (self.stamp[0], self.stamp[1] + 1)
         return self.stamp
 
     @property
-    def store(self) -> Store:
-        return cast(Store, cast(Any, self))
+    def store(self) -> SharedStore:
+        return cast(SharedStore, cast(Any, self))
 
 
 class _Part:
@@ -90,6 +113,16 @@ class _Part:
 
 
 class _Timeline(_Part):
+    def read(self, leaves: Sequence[Node], query: TimelineQuery) -> list[TimelineRow]:
+        """Only as segments are filled: everything of some names."""
+        self.point("read rows")
+        wanted, names = set(leaves), {name.lower() for name in query.names}
+        return [
+            row
+            for row in self.held.rows.values()
+            if row.leaf in wanted and (not names or {row.name.lower(), row.type} & names)
+        ]
+
     def add(
         self, rows: Sequence[TimelineRow], beyond: Mapping[Node, int] | None = None
     ) -> list[int]:
@@ -123,7 +156,18 @@ class _Parts(_Part):
             if known is None or offset > known[0]:
                 self.held.parts[leaf] = (offset, blob)
             elif offset == known[0]:
-                assert blob == known[1], "a part at a position is the same bytes"
+                ours, theirs = decode(blob), decode(known[1])
+                if ours.collected_at == theirs.collected_at:
+                    assert blob == known[1], "a part at a position is the same bytes"
+                # Else each knows of segments that the other does not: one of them stays, as Cassandra has it.
+                self.held.parts[leaf] = (offset, max(blob, known[1]))
+
+    def leaves(self, after: Node | None, limit: int) -> list[Node]:
+        self.point("read leaves")
+        return sorted(leaf for leaf in self.held.parts if after is None or leaf > after)[:limit]
+
+    def share(self, leaf: Node) -> float:
+        return int.from_bytes(leaf[:8]) / (1 << 64)
 
 
 class _Evidence(_Part):
@@ -220,6 +264,23 @@ class _Devices(_Part):
             held = self.held.uses.get(key)
             self.held.uses[key] = use if held is None else held.merge(use)
 
+    def uses_of(self, devices: Iterable[Node]) -> dict[Node, list[Use]]:
+        self.point("read uses")
+        found: dict[Node, list[Use]] = {device: [] for device in devices}
+        for use in self.held.uses.values():
+            if use.device in found:
+                found[use.device].append(use)
+        return {
+            device: sorted(some, key=lambda use: use.first_ms) for device, some in found.items()
+        }
+
+    def companions_of(self, nodes: Iterable[Node]) -> dict[Node, list[Companion]]:
+        wanted = set(nodes)
+        return {
+            node: [each for each in self.held.companions.values() if each.node == node]
+            for node in wanted
+        }
+
     def merge_companions(self, companions: Sequence[Companion]) -> None:
         for each in companions:
             self.point("companion")
@@ -313,22 +374,16 @@ class _Changes(_Part):
             self.held.announced = (stamp, tuple(changes.values()))
 
 
-class _Lookups(_Part):
-    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
-        store = self.view.store
-        return around_of(store.evidence, store.people, store.decisions, limits)
-
-
 class _Leases(_Part):
     def take(self, name: str, holder: str) -> int:
         self.point("lease")
-        self.held.epoch += 1
-        self.view.stamp = (self.held.epoch, 0)
-        return self.held.epoch
+        epoch = self.held.epochs[name] = self.held.epochs.get(name, 0) + 1
+        self.view.stamp = (epoch, 0)
+        return epoch
 
     def epoch(self, name: str) -> int:
         self.point("epoch")
-        return self.held.epoch
+        return self.held.epochs.get(name, 0)
 
 
 def write_to(durable: Durable, store: Store) -> None:

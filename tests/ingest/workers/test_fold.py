@@ -61,10 +61,10 @@ def test_an_event_that_breaks_the_stage_is_kept_as_an_event(
     world = recorded(5)
     real = Folder.fold
 
-    def breaking(self: Folder, batch: Any) -> Folded:
+    def breaking(self: Folder, batch: Any, looked_at: Any) -> Folded:
         if any(activity.message_id == "m2" for _, activity in batch):
             raise IndexError("boom")
-        return real(self, batch)
+        return real(self, batch, looked_at)
 
     monkeypatch.setattr(Folder, "fold", breaking)
     world.start("fold")

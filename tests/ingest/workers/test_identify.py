@@ -206,7 +206,7 @@ def test_a_former_decider_does_not_publish_what_its_successor_announced(world: W
     world.drain()
     second.view.changes.announce([merged("own")])
     with pytest.raises(Superseded):
-        Publisher(cast(Store, first.view), world.log.producer(), CHANGES).publish(former_epoch)
+        Publisher(cast(Store, first.view), world.log.producer(), SETTINGS).publish(former_epoch)
     assert world.log.messages(CHANGES) == []
 
 
@@ -238,7 +238,7 @@ def test_a_lease_that_somebody_else_took_is_noticed_before_anybody_is_written(
     world.drain()
 
     def taken() -> None:
-        world.durable.epoch += 1
+        world.durable.epochs["identity"] += 1
 
     at_point(first, "epoch", taken)
     say(world, link(ASHA, MAIL))

@@ -1,7 +1,7 @@
 """Workers over a log in memory and a shared store, whose every write may be the last, or wait for others."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,22 @@ from ingest.memory_log import MemoryConsumer, MemoryLog
 from ingest.messages import EPOCH, RECEIVED, SOURCE
 from ingest.sources import Sources
 from ingest.times import parse_ms
+from ingest.workers.evaluate import evaluate_worker
 from ingest.workers.fold import fold_worker
 from ingest.workers.identify import identify_worker
 from ingest.workers.record import record_worker
 from ingest.workers.running import Worker
+from storage.catalogues import WORKERS_AGE_S, Catalogues
 from storage.errors import StoreUnavailable
 from tests.ingest.workers.shared_store import Durable, View, write_to
 from tests.workspace import KEYS, NOON, Workspace
 
 SETTINGS = KafkaSettings(prefix="t", inputs=("web",))
 STAGES = ("record", "fold", "identify")
+STEP_S = 0.05
+"""What a step takes."""
+FILL_STEPS = 20
+"""Rounds in which nobody has anything to do, before one who fills segments has waited long enough."""
 DEPTH_MAX = 3
 """How many workers may be in the middle of a write at a time."""
 
@@ -52,16 +58,23 @@ class Process:
         world, dice = self.world, self.world.dice
         log = _Log(world.log, self.consumers)
         store, batch = self.view.store, dice.choice([1, 3, 10, 50])
+        if self.stage == "evaluate":
+            return evaluate_worker(
+                log, store, Rules(), SETTINGS, lambda: world.now_ms, "test",
+                batch_messages=batch, clock=world.clock,
+            )  # fmt: skip
+        catalogues = Catalogues(store.definitions, WORKERS_AGE_S, world.clock)
         if self.stage == "record":
             return record_worker(
                 log, store, KEYS, Rules(), Sources({"web": world.source}), SETTINGS,
-                lambda: NOON, batch_messages=batch,
+                lambda: NOON, batch_messages=batch, catalogues=catalogues,
             )  # fmt: skip
         if self.stage == "fold":
-            folder = Folder(store, dice.choice([0, 1, 1000]))
+            folder = Folder(store, dice.choice([0, 1, 1000]), catalogue=catalogues.now)
             return fold_worker(
-                log, store, SETTINGS, lambda: NOON, folder=folder, batch_messages=batch
-            )
+                log, store, SETTINGS, lambda: NOON, folder=folder, batch_messages=batch,
+                catalogues=catalogues,
+            )  # fmt: skip
         return identify_worker(log, store, Rules(), SETTINGS, "test", batch_messages=batch)
 
     def _point(self, name: str) -> None:
@@ -70,6 +83,7 @@ class Process:
     def step(self) -> int:
         """One batch, if it lives so long; how many messages are done with."""
         self.working = True
+        self.world.seconds += STEP_S
         self.world.acting.append(self)
         try:
             return self.worker.step()
@@ -105,8 +119,17 @@ class World:
     """Everything that is shared, and the dice."""
 
     def __init__(
-        self, seed: int, *, trouble: float = 1.0, partitions: int = 3, trusted: bool = False
+        self,
+        seed: int,
+        *,
+        trouble: float = 1.0,
+        partitions: int = 3,
+        trusted: bool = False,
+        stages: Sequence[str] = STAGES,
     ) -> None:
+        self.stages = stages
+        self.seconds = 0.0
+        self.now_ms = NOON
         self.dice = random.Random(seed)
         self.durable = Durable()
         self.trouble = trouble
@@ -114,10 +137,14 @@ class World:
         self.acting: list[Process] = []
         self.processes: list[Process] = []
         self.seen: dict[str, int] = {}
-        names = ("events", "backfill", "activity")
+        names = ("events", "backfill", "activity", "evaluate", "segments")
         topics = {SETTINGS.topic(name): partitions for name in names}
         topics |= {SETTINGS.topic(name): 1 for name in ("links", "changes", "deadletters")}
         self.log = MemoryLog(topics | {"web": 2}, lambda: NOON, self._fault)
+
+    def clock(self) -> float:
+        """Seconds that went by: some for each step that anybody takes."""
+        return self.seconds
 
     def count(self, what: str) -> None:
         self.seen[what] = self.seen.get(what, 0) + 1
@@ -160,10 +187,10 @@ class World:
         """Processes come and go, groups share anew or read again from the start."""
         dice = self.dice
         if dice.random() < 0.35 * self.trouble:
-            self.start(dice.choice(STAGES))
+            self.start(dice.choice(self.stages))
         if dice.random() < 0.05 * self.trouble:
             self.count("rebalanced")
-            self.log.rebalance(SETTINGS.group(dice.choice(STAGES)))
+            self.log.rebalance(SETTINGS.group(dice.choice(self.stages)))
         living = [each for each in self.processes if each.alive]
         if dice.random() < 0.04 * self.trouble and living:
             self.count("evicted between batches")
@@ -176,7 +203,7 @@ class World:
                 consumer.cut_off = not consumer.cut_off
         if dice.random() < 0.01 * self.trouble:
             self.count("replayed from the start")
-            self.log.reset(SETTINGS.group(dice.choice(STAGES)))
+            self.log.reset(SETTINGS.group(dice.choice(self.stages)))
 
     # --- a history -------------------------------------------------------------------------------
 
@@ -201,7 +228,7 @@ class World:
 
     def run(self, events: Iterable[dict[str, Any]]) -> None:
         """Events arrive, some twice, while everything goes wrong."""
-        for stage in STAGES:
+        for stage in self.stages:
             self.start(stage)
         for event in events:
             for _ in range(2 if self.dice.random() < 0.1 else 1):
@@ -217,14 +244,14 @@ class World:
             for consumer in process.consumers:
                 self.log.evict(consumer)
         self.processes = []
-        for stage in STAGES:
+        for stage in self.stages:
             self.start(stage)
         self.drain()
 
     def drain(self) -> None:
         """Everybody works until there is nothing left to do."""
         quiet = 0
-        while quiet < 3:
+        while quiet < (3 if "evaluate" not in self.stages else FILL_STEPS):
             worked = [process.step() for process in self.processes if process.alive]
             quiet = 0 if any(worked) else quiet + 1
 
