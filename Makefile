@@ -64,8 +64,13 @@ bench-serving: $(READY) ## GetProfile and Recommend beside a bare gRPC echo; 100
 	$(RUN) -m tests.bench.serving
 	$(RUN) -m tests.bench.serving_large
 
-bench-quality: $(READY) ## recommendations on real data (needs ../shared/data)
-	$(RUN) -m tests.bench.quality
+PARTS ?=
+bench-quality: $(READY) ## recommendations on real data (needs ../shared/data; PARTS="retail movielens sessions")
+	$(RUN) -m tests.bench.quality $(PARTS)
+
+bench-spark: $(READY) ## ALS on Spark beside implicit's (fetches pyspark; needs Java 17 and ../shared/data)
+	@test -d $(VENV)/bench-spark/pyspark || $(VENV)/bin/uv pip install --quiet --target $(VENV)/bench-spark "pyspark==4.*"
+	PYTHONPATH=$(VENV)/bench-spark $(RUN) -m tests.bench.spark
 
 bench-identity: $(READY) ## who is who beside the truth: clean, and with junk, hubs, kiosks, family phones (10 minutes)
 	$(RUN) -m tests.bench.identity
@@ -102,4 +107,4 @@ bench-export: $(READY) ## a million members to Lotame's files: microseconds a me
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-people bench-identity bench-rebuild bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover bench-export clean
+.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-spark bench-people bench-identity bench-rebuild bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover bench-export clean

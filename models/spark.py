@@ -23,8 +23,8 @@ class SparkALS(ALS):
     """`als`, its factors learned by Spark MLlib (ALS with implicit preferences).
 
     Spark's confidence is 1 + alpha·rating and ours alpha·value: with alpha 1 and rating alpha·value − 1
-    they are the same. Its λ is multiplied by how many ratings each person and item has, ours is not: λ
-    over the mean number for an item is handed on.
+    they are the same. Its λ is multiplied by how many ratings each person and item has, ours is not: λ is
+    divided by how many the person of an average rating has, so that most ratings weigh as they would here.
     """
 
     def __init__(self, *settings: Any, session: Any = None, **named: Any) -> None:
@@ -45,9 +45,10 @@ class SparkALS(ALS):
         from pyspark.ml.recommendation import ALS as MLlibALS  # noqa: N811
 
         frame = _frame(session, matrix, self.alpha)
-        mean = matrix.nnz / max(1, len(np.unique(matrix.row)))
+        held = np.bincount(matrix.row)
+        usual = float((held.astype(np.float64) ** 2).sum() / max(1, held.sum()))
         learner = MLlibALS(
-            rank=self.factors, maxIter=self.iterations, regParam=self.regularization / mean,
+            rank=self.factors, maxIter=self.iterations, regParam=self.regularization / usual,
             alpha=1.0, implicitPrefs=True, userCol="user", itemCol="item", ratingCol="rating",
             seed=SEED, checkpointInterval=-1,
         )  # fmt: skip

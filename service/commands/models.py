@@ -15,7 +15,7 @@ from models.errors import ModelError, NoSuchModel, NotEnoughData, PromotionRefus
 from models.evaluation import Leaderboard, Progress, leaderboard
 from models.files import Columns, read
 from models.interactions import Interactions
-from models.judging import K
+from models.judging import SLICES, K
 from models.registry import ALIASES
 from service.commands.models_report import report_command, rules_command
 from service.output import (
@@ -132,6 +132,13 @@ def render_board(board: Leaderboard) -> RenderableType:
     refusal = board.refusal(board.best.model)
     best = board.best
     verdict = refusal or f"{best.model} beats every baseline on items that are new to a person"
+    slices = [
+        f"{name} {score.ndcg:.3f} ({score.people:,})"
+        for name, score in best.scores.items()
+        if name not in SLICES
+    ]
+    if slices:
+        verdict += f"\n{best.model}, nDCG@{K} by slice (people): {', '.join(slices)}"
     return Group(
         head,
         table(["model", f"nDCG@{K} all", f"nDCG@{K} new items", "", "coverage"], rows),

@@ -41,12 +41,12 @@ def test_logins_after_the_cut_do_not_tell_whose_earlier_visits_were(tmp_path: Pa
     workspace = Workspace(tmp_path)
     workspace.take([event for n in range(25) for event in visitor(n)])
 
-    def hits(cut_ms: int | None = None) -> float:
+    def hits(cut_ms: int | None) -> float:
         interactions = data.interactions(workspace.store, workspace.rules, cut_ms=cut_ms)
         cases, _ = cases_of(interactions, CUT, NOON)
         assert len(cases) == 25
         model = RecentlyViewed().fit(interactions, CUT)
         return float(np.nanmean(judge(model, cases, Ground(len(interactions.items))).hit["novel"]))
 
-    assert hits() == 1, "today's identity hands each buyer the visit that led to the purchase"
-    assert hits(cut_ms=CUT) == 0, "then nobody could know whose visits they were"
+    assert hits(None) == 1, "today's identity hands each buyer the visit that led to the purchase"
+    assert hits(CUT) == 0, "then nobody could know whose visits they were"
