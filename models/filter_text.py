@@ -32,6 +32,8 @@ TESTS_MAX: Final = 100
 """Tests in one expression: each costs a pass over the catalogue when it is new."""
 VALUES_MAX: Final = 200
 """Values of all IN lists together."""
+SCANS_MAX: Final = 10
+"""Tests that read every distinct text of a field, `:` and the order of texts: 15 ms for 100,000 names."""
 DIGITS_MAX: Final = 30
 """Digits of a number: more than a double or a price holds."""
 PARSED_MAX: Final = 1_024
@@ -178,6 +180,7 @@ class _Parser:
         self._next = 0
         self._tests = 0
         self._values = 0
+        self._scans = 0
 
     @property
     def token(self) -> _Token:
@@ -231,7 +234,11 @@ class _Parser:
         if self._is_sign(":"):
             return self._contains(name, token.at)
         if self.token.kind == "sign" and self.token.value in _COMPARE:
-            return Check(name, self._take().value, (self._value(),), token.at)
+            sign = self._take().value
+            value = self._value()
+            if isinstance(value, str) and sign not in ("=", "!="):
+                self._scan(token.at)
+            return Check(name, sign, (value,), token.at)
         return Check(name, "", (), token.at)
 
     def _contains(self, name: str, at: int) -> Check:
@@ -240,10 +247,16 @@ class _Parser:
             self._take()
             return Check(name, "*", (), at)
         where = self.token.at
+        self._scan(at)
         value = self._value()
         if not isinstance(value, str):
             raise FilterError(where, "after : comes a text in quotes, or *")
         return Check(name, ":", (value,), at)
+
+    def _scan(self, at: int) -> None:
+        self._scans += 1
+        if self._scans > SCANS_MAX:
+            raise FilterError(at, f"more than {SCANS_MAX} tests with : or of the order of texts")
 
     def _among(self, name: str, at: int) -> Check:
         self._take()

@@ -160,13 +160,27 @@ class Columns:
             self._holds(check, column, check.values[0])
             mask = column.where_text(lambda text: part in text)
         elif check.operator == "!=":
-            mask = column.said() & ~self._equal(check, column, check.values[0])
+            same = self._below if column is self._own["category"] else self._equal
+            mask = column.said() & ~same(check, column)
+        elif column is self._own["category"] and check.operator in ("=", "IN"):
+            mask = self._below(check, column)
         elif check.operator in ("=", "IN"):
-            found = [self._equal(check, column, each) for each in check.values]
-            mask = np.asarray(np.logical_or.reduce(found))
+            mask = self._equal(check, column)
         else:
             mask = self._ordered(check, column, check.values[0])
         return mask
+
+    def _below(self, check: Check, column: Column) -> Mask:
+        """A category holds those below it."""
+        for value in check.values:
+            self._holds(check, column, value)
+        wanted = {str(value).lower().strip("/") for value in check.values}
+        below = tuple(each + "/" for each in wanted)
+        return column.where_text(lambda each: each in wanted or each.startswith(below))
+
+    def _equal(self, check: Check, column: Column) -> Mask:
+        found = [self._same(check, column, each) for each in check.values]
+        return np.asarray(np.logical_or.reduce(found))
 
     def _true(self, check: Check, column: Column) -> Mask:
         if not len(column.flags) and column.holds != "nothing":
@@ -175,18 +189,13 @@ class Columns:
             )
         return np.asarray(column.flags == 1) if len(column.flags) else _none(self.size)
 
-    def _equal(self, check: Check, column: Column, value: Value) -> Mask:
+    def _same(self, check: Check, column: Column, value: Value) -> Mask:
         self._holds(check, column, value)
         if isinstance(value, bool):
             return np.asarray(column.flags == value) if len(column.flags) else _none(self.size)
         if not isinstance(value, str):
             return self._numbers(check, column, "=", value)
-        text = value.lower()
-        if column is self._own["category"]:
-            # A category holds those below it.
-            text = text.strip("/")
-            return column.where_text(lambda each: each == text or each.startswith(text + "/"))
-        number = column.texts.get(text)
+        number = column.texts.get(value.lower())
         return np.asarray(column.text_of == number) if number is not None else _none(self.size)
 
     def _ordered(self, check: Check, column: Column, value: Value) -> Mask:

@@ -113,6 +113,7 @@ def test_a_filter_lets_through_what_it_says(text: str, expected: str) -> None:
         ("(" * 30 + "in_stock" + ")" * 30, 22, "20 levels deep"),
         (" AND ".join(["in_stock"] * 101), 1301, "100 tests"),
         ("id IN (" + ",".join(["1"] * 201) + ")", 408, "200 values"),
+        (" OR ".join(["name : 'a'"] * 11), 141, "10 tests with :"),
         ("price < " + "9" * 31, 9, "30 digits"),
     ],
 )  # fmt: skip

@@ -438,3 +438,36 @@ def test_what_is_new_is_read_aside_while_the_old_answers(
     may_read.set()
     while ask(models).version != second.version:
         assert time.monotonic() < until
+
+
+def test_a_shop_of_one_item_and_one_person_has_answers(tmp_path: Path, registry: Registry) -> None:
+    world = Workspace(tmp_path / "tiny")
+    world.see(event="Order Completed", user="u1", properties={"product_id": "soap"}, at=NOON - DAY)
+    promoted(world, registry)
+    models = served(world, registry)
+    for surface in Surface:
+        for limit in (0, 1, 200):
+            answered = ask(
+                models, did("soap"), surface=surface, context_items=("soap",), limit=limit,
+                filter=parse("in_stock OR price > 5"), relaxed=True, variety=Variety(1, 1),
+            )  # fmt: skip
+            assert ids(answered) <= {"soap"}
+            assert answered.items or answered.fallback
+    assert ids(ask(models, surface=Surface.TRENDING)) == {"soap"}
+    world.close()
+
+
+def test_a_history_of_a_hundred_thousand_events_is_answered(
+    shop: Workspace, registry: Registry
+) -> None:
+    promoted(shop, registry)
+    models = served(shop, registry)
+    many = [
+        Interaction(NOON - n, n, 0, ("soap", "vitamin", f"old-{n}")[n % 3], 1 + n % 8, 1e30)
+        for n in range(100_000)
+    ]
+    for surface in (Surface.FOR_YOU, Surface.BUY_AGAIN, Surface.RECENTLY_VIEWED):
+        answered = ask(models, *many, surface=surface, context_items=("soap",))
+        assert ids(answered) <= set(ITEMS)
+        assert all(np.isfinite(item.score) for item in answered.items)
+    assert ask(models, *many, exclude_seen=True, surface=Surface.TRENDING).items
