@@ -21,7 +21,7 @@ from ingest.folding import Activity
 from ingest.identify import Statements
 from ingest.log import Message
 from ingest.segments.evaluating import Look
-from profiles.segments.membership import Cause, Transition
+from profiles.segments.membership import Cause, Reason, Transition
 
 SOURCE: Final = "source"
 """Header on our own topics: the name of the event's source."""
@@ -144,14 +144,23 @@ def encode_transition(told: Transition) -> tuple[bytes, bytes]:
     has the same text.
     """
     profile = told.profile_id.hex()
+    properties: dict[str, Any] = {"audience_key": told.segment, told.segment: told.entered}
+    event = "Audience Entered" if told.entered else "Audience Exited"
+    if told.reason is Reason.CONSENT:
+        properties = {
+            "audience_key": told.segment,
+            "purpose": told.purpose,
+            "granted": told.entered,
+        }
+        event = "Audience Consent Changed"
     value = {
         "format": SEGMENTS_FORMAT,
         "type": "track",
-        "event": "Audience Entered" if told.entered else "Audience Exited",
+        "event": event,
         "messageId": told.message_id,
         "anonymousId" if names_device(told.profile_id) else "userId": profile,
         "timestamp": _iso(told.at_ms),
-        "properties": {"audience_key": told.segment, told.segment: told.entered},
+        "properties": properties,
         "context": {
             "personas": {
                 "computation_class": "audience",

@@ -11,11 +11,13 @@ import click
 
 from identity.nodes import Node
 from ingest.deciding import Deciding, DecidingByLog, DecidingHere
+from ingest.messages import encode_look
 from ingest.pipeline import EventSink, Pipeline
 from ingest.segments.asking import Asking
-from ingest.segments.evaluating import EVERY
+from ingest.segments.evaluating import EVERY, Look
 from ingest.segments.here import Segments, share_of, unfinished
 from ingest.sources import Sources
+from profiles.segments.membership import Cause
 from service.config import Config
 from service.metrics import Metrics
 from storage.catalogues import Catalogues
@@ -212,6 +214,15 @@ class Workspace:
         if self.config.store.kind == "sqlite":
             with self.embedded_store.transaction():
                 self.segments.touch(dict.fromkeys(nodes, EVERY))
+            return
+        producer = self.log.producer()
+        try:
+            for node in nodes:
+                key, value = encode_look(node, Look(Cause.EVENT), spread=True)
+                producer.send(self.config.kafka.topic("evaluate"), value, key)
+            producer.flush()
+        finally:
+            producer.close()
 
     def fill(self, progress: Callable[[float], None] = lambda share: None) -> int:
         """Have everybody evaluated for the segments in force; how many profiles were.
