@@ -216,3 +216,26 @@ def test_events_become_lotames_files_and_then_what_changed(shop: Shop, tmp_path:
     assert rows[("TPID", "b1")] == {"lookers"}
     row = next(r for r in read_day(max((tmp_path / "out").iterdir())) if r["userid"] == "b1")
     assert row["remove"] == [{"name": "buyers"}]
+
+
+def test_who_withdraws_is_told_to_have_left_and_who_never_consented_is_not_mentioned(
+    shop: Shop, tmp_path: Path
+) -> None:
+    login(shop, "asha", "b1", NOON, context=GRANTED)
+    login(shop, "ravi", "b2", NOON)
+    for user in ("asha", "ravi"):
+        shop.order(user)
+    export(shop, tmp_path, "delta")
+    shop.wait(DAY)
+    for user, browser in (("asha", "b1"), ("ravi", "b2")):
+        shop.see(user=user, browser=browser, view="tea", at=shop.now, context=DENIED)
+    done, rows = export(shop, tmp_path, "delta")
+    assert done.mode == "delta"
+    assert rows == {("TPID", "b1"): set()}
+    (row,) = read_day(max((tmp_path / "out").iterdir()))
+    assert {each["name"] for each in row["remove"]} >= {"buyers"}
+    # From then on she is no more talked of.
+    shop.wait(DAY)
+    shop.order("asha")
+    _, rows = export(shop, tmp_path, "delta")
+    assert rows == {}
