@@ -28,9 +28,10 @@ class PromotionRefused(ModelError):
 class FilterError(ModelError):
     """A filter cannot be meant; says where in its text, counted from 1, and what would do."""
 
-    def __init__(self, at: int = 0, problem: str = "not a filter") -> None:
-        super().__init__(f"at character {at + 1}: {problem}")
-        self.at = at
+    @classmethod
+    def at(cls, place: int, problem: str) -> "FilterError":
+        """What is wrong at a place of the text, counted from 0."""
+        return cls(f"at character {place + 1}: {problem}")
 
 
 class RulesError(ModelError):

@@ -109,11 +109,11 @@ def both(left: Filter | None, right: Filter | None) -> Filter | None:
 def parse(text: str) -> Filter:
     """The filter that `text` means; FilterError says what is wrong, and where."""
     if len(text) > LENGTH_MAX:
-        raise FilterError(LENGTH_MAX, f"a filter has at most {LENGTH_MAX:,} characters")
+        raise FilterError.at(LENGTH_MAX, f"a filter has at most {LENGTH_MAX:,} characters")
     parser = _Parser(_tokens(text))
     found = parser.filter(0)
     if parser.token.kind != "end":
-        raise FilterError(parser.token.at, f"{parser.token} is not expected here")
+        raise FilterError.at(parser.token.at, f"{parser.token} is not expected here")
     return found
 
 
@@ -154,8 +154,8 @@ def _tokens(text: str) -> list[_Token]:
         if match is None:
             start = at + len(text[at:]) - len(text[at:].lstrip())
             if text[start] in "'\"`":
-                raise FilterError(start, "the quotation that begins here does not end")
-            raise FilterError(start, f"{text[start]!r} is not expected here")
+                raise FilterError.at(start, "the quotation that begins here does not end")
+            raise FilterError.at(start, f"{text[start]!r} is not expected here")
         kind = str(match.lastgroup)
         value = match[kind]
         at, start = match.end(), match.start(kind)
@@ -165,7 +165,7 @@ def _tokens(text: str) -> list[_Token]:
             kind, start = "text", start - 1
         elif kind == "sign":
             if value in _WRONG_SIGN:
-                raise FilterError(start, f"write {_WRONG_SIGN[value]} instead of {value}")
+                raise FilterError.at(start, f"write {_WRONG_SIGN[value]} instead of {value}")
             value = _SAME.get(value, value)
         found.append(_Token(kind, value, start))
     found.append(_Token("end", "", end))
@@ -193,7 +193,7 @@ class _Parser:
         while self._is_word("AND", "OR"):
             token = self._take()
             if word and token.value.upper() != word:
-                raise FilterError(token.at, "AND and OR together need parentheses")
+                raise FilterError.at(token.at, "AND and OR together need parentheses")
             word = token.value.upper()
             parts.append(self.condition(depth))
         if not word:
@@ -203,7 +203,7 @@ class _Parser:
     def condition(self, depth: int) -> Filter:
         """A test, or a filter in parentheses, with or without NOT."""
         if depth > DEPTH_MAX:
-            raise FilterError(self.token.at, f"more than {DEPTH_MAX} levels deep")
+            raise FilterError.at(self.token.at, f"more than {DEPTH_MAX} levels deep")
         if self._is_word("NOT"):
             self._take()
             return Not(self.condition(depth + 1))
@@ -217,17 +217,17 @@ class _Parser:
     def _test(self) -> Filter:
         token = self._take()
         if token.kind == "text":
-            raise FilterError(token.at, "a test begins with the name of a field, without quotes")
+            raise FilterError.at(token.at, "a test begins with the name of a field, without quotes")
         if token.kind not in ("word", "name") or self._keyword(token):
-            raise FilterError(token.at, f"the name of a field is expected here, not {token}")
+            raise FilterError.at(token.at, f"the name of a field is expected here, not {token}")
         self._tests += 1
         if self._tests > TESTS_MAX:
-            raise FilterError(token.at, f"more than {TESTS_MAX} tests")
+            raise FilterError.at(token.at, f"more than {TESTS_MAX} tests")
         name = token.value
         if self._is_word("NOT"):
             self._take()
             if not self._is_word("IN"):
-                raise FilterError(self.token.at, "IN is expected after NOT")
+                raise FilterError.at(self.token.at, "IN is expected after NOT")
             return Not(self._among(name, token.at))
         if self._is_word("IN"):
             return self._among(name, token.at)
@@ -250,13 +250,13 @@ class _Parser:
         self._scan(at)
         value = self._value()
         if not isinstance(value, str):
-            raise FilterError(where, "after : comes a text in quotes, or *")
+            raise FilterError.at(where, "after : comes a text in quotes, or *")
         return Check(name, ":", (value,), at)
 
     def _scan(self, at: int) -> None:
         self._scans += 1
         if self._scans > SCANS_MAX:
-            raise FilterError(at, f"more than {SCANS_MAX} tests with : or of the order of texts")
+            raise FilterError.at(at, f"more than {SCANS_MAX} tests with : or of the order of texts")
 
     def _among(self, name: str, at: int) -> Check:
         self._take()
@@ -272,18 +272,18 @@ class _Parser:
         token = self._take()
         self._values += 1
         if self._values > VALUES_MAX:
-            raise FilterError(token.at, f"more than {VALUES_MAX} values")
+            raise FilterError.at(token.at, f"more than {VALUES_MAX} values")
         if token.kind == "text":
             return token.value
         if token.kind == "number":
             if sum(map(str.isdigit, token.value)) > DIGITS_MAX:
-                raise FilterError(token.at, f"a number has at most {DIGITS_MAX} digits")
+                raise FilterError.at(token.at, f"a number has at most {DIGITS_MAX} digits")
             return Decimal(token.value)
         if token.kind == "word" and token.value.lower() in ("true", "false"):
             return token.value.lower() == "true"
         if token.kind == "word":
-            raise FilterError(token.at, f"a text stands in quotes: '{token.value}'")
-        raise FilterError(token.at, f"a value is expected here, not {token}")
+            raise FilterError.at(token.at, f"a text stands in quotes: '{token.value}'")
+        raise FilterError.at(token.at, f"a value is expected here, not {token}")
 
     def _keyword(self, token: _Token) -> bool:
         return token.kind == "word" and token.value.upper() in _KEYWORDS
@@ -297,7 +297,7 @@ class _Parser:
     def _need(self, sign: str) -> None:
         token = self._take()
         if token.kind != "sign" or token.value != sign:
-            raise FilterError(token.at, f"{sign} is expected here, not {token}")
+            raise FilterError.at(token.at, f"{sign} is expected here, not {token}")
 
     def _take(self) -> _Token:
         token = self.token

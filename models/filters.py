@@ -137,7 +137,7 @@ class Columns:
         else:
             more = ", …" if len(known) > _NAMES_SHOWN else ""
             hint = f"; there are {', '.join(known[:_NAMES_SHOWN])}{more}"
-        raise FilterError(at, f"no item has a field {name!r}{hint}")
+        raise FilterError.at(at, f"no item has a field {name!r}{hint}")
 
     def mask(self, wanted: Filter) -> Mask:
         """Which items meet a filter; FilterError if it asks for what cannot be."""
@@ -184,7 +184,7 @@ class Columns:
 
     def _true(self, check: Check, column: Column) -> Mask:
         if not len(column.flags) and column.holds != "nothing":
-            raise FilterError(
+            raise FilterError.at(
                 check.at, f"{check.name} holds {column.holds}: compare it with something"
             )
         return np.asarray(column.flags == 1) if len(column.flags) else _none(self.size)
@@ -200,10 +200,10 @@ class Columns:
 
     def _ordered(self, check: Check, column: Column, value: Value) -> Mask:
         if isinstance(value, bool):
-            raise FilterError(check.at, f"{check.name}: true and false have no order")
+            raise FilterError.at(check.at, f"{check.name}: true and false have no order")
         if isinstance(value, str):
             if column is self._own["category"]:
-                raise FilterError(
+                raise FilterError.at(
                     check.at, "category: = takes those below it too; < has no meaning"
                 )
             self._holds(check, column, value)
@@ -227,7 +227,7 @@ class Columns:
             else ("a number", column.numbers)
         )  # fmt: skip
         if not len(held) and column.holds != "nothing":
-            raise FilterError(check.at, f"{check.name} holds {column.holds}, not {kind}")
+            raise FilterError.at(check.at, f"{check.name} holds {column.holds}, not {kind}")
 
     def why_none(self, wanted: Filter) -> str:
         """Which condition of a filter that nothing meets is met by nothing alone, for people."""
