@@ -258,7 +258,9 @@ def test_the_scrape_job_finds_each_pod_once_under_the_name_that_alarms_expect() 
         "scrape_configs"
     ]
     found: dict[str, set[str]] = {}
-    files = [KUBERNETES / f"{name}.yaml" for name in ("serve", "record", "fold", "identify")]
+    files = [
+        KUBERNETES / f"{name}.yaml" for name in ("serve", "record", "fold", "identify", "evaluate")
+    ]
     for document in read_documents(*files):
         if document["kind"] != "Deployment":
             continue
