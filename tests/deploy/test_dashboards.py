@@ -258,7 +258,9 @@ def test_the_scrape_job_finds_each_pod_once_under_the_name_that_alarms_expect() 
         "scrape_configs"
     ]
     found: dict[str, set[str]] = {}
-    files = [KUBERNETES / f"{name}.yaml" for name in ("serve", "record", "fold", "identify")]
+    files = [
+        KUBERNETES / f"{name}.yaml" for name in ("serve", "record", "fold", "identify", "evaluate")
+    ]
     for document in read_documents(*files):
         if document["kind"] != "Deployment":
             continue
@@ -285,5 +287,6 @@ def test_the_scrape_job_finds_each_pod_once_under_the_name_that_alarms_expect() 
         "onefold-record": {"10.0.0.7:9464"},
         "onefold-fold": {"10.0.0.7:9464"},
         "onefold-identify": {"10.0.0.7:9464"},
+        "onefold-evaluate": {"10.0.0.7:9464"},
     }
     assert relabelled({"__address__": "10.0.0.8:80"}, job["relabel_configs"]) is None

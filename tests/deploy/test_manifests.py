@@ -99,6 +99,7 @@ def test_every_process_has_a_manifest(documents: list[Document]) -> None:
         ("worker", "record"),
         ("worker", "fold"),
         ("worker", "identify"),
+        ("worker", "evaluate"),
     }
     budgets = {name_of(each) for each in documents if each["kind"] == "PodDisruptionBudget"}
     assert len(budgets) == len({each for each in commands if each[0] != "migrate"})
@@ -280,7 +281,7 @@ def test_the_compose_file_is_right(tmp_path: Path) -> None:
     assert config.cassandra.replication == config.kafka.replication == 1
     ports = (config.grpc.port, config.collector.port)
     assert services["serve"]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
-    for stage in ("record", "fold", "identify"):
+    for stage in ("record", "fold", "identify", "evaluate"):
         asked = services[stage]["environment"]["HEALTH_URL"]
         assert f":{config.worker.metrics_port}/" in asked
     grace_s = int(services["serve"]["stop_grace_period"].removesuffix("s"))
