@@ -20,7 +20,12 @@ from tests.bench.quality_data import DATA, anelli_folds
 from tests.bench.quality_movielens import interactions, quality
 from tests.bench.report import goal, machine
 
-SETTINGS: Final[dict[str, Any]] = {"factors": 64, "alpha": 8, "regularization": 60, "half_life_days": None}
+SETTINGS: Final[dict[str, Any]] = {
+    "factors": 64,
+    "alpha": 8,
+    "regularization": 60,
+    "half_life_days": None,
+}
 
 
 def main() -> None:
