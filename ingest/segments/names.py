@@ -1,15 +1,16 @@
 """Which events and traits were ever seen, so that a misspelt one is noticed."""
 
-import secrets
 from typing import Final
 
-from identity.nodes import NODE_BYTES, Node
 from profiles.part import decode
 from profiles.segments.seen import Known
 from storage.ports import Store
 
 LEAVES_MAX: Final = 4_000
-"""Leaves that are looked at: a name that hardly anybody has may be missed, and is then only warned of."""
+"""Leaves that are looked at: a name that hardly anybody has may be missed, and is then only warned of.
+
+Leaves are hashes: the first in their order are as good as any.
+"""
 CHUNK: Final = 400
 
 
@@ -29,6 +30,5 @@ def known_names(store: Store) -> Known:
         looked += CHUNK
         if len(leaves) < CHUNK:
             break
-        # Leaves are hashes: those that follow a random one are random too.
-        after = Node(secrets.token_bytes(NODE_BYTES))
+        after = leaves[-1]
     return Known(events=frozenset(events), traits=frozenset(traits))

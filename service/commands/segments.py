@@ -32,6 +32,7 @@ from service.commands.segment_pictures import (
     share,
     written,
 )
+from service.commands.segment_traits import traits
 from service.output import console, errors, json_option, print_json, steps_progress, table, when
 from service.rpc.parsing import identifier_types, type_names
 from service.segment_files import read_segments
@@ -51,6 +52,9 @@ paths_argument = click.argument(
 @click.group()
 def segments() -> None:
     """Audiences: defined once, right at every moment."""
+
+
+segments.add_command(traits)
 
 
 @segments.command("check")
