@@ -13,7 +13,7 @@ from identity.nodes import Node
 from ingest.deciding import Deciding, DecidingByLog, DecidingHere
 from ingest.messages import encode_look
 from ingest.pipeline import EventSink, Pipeline
-from ingest.segments.asking import Asking
+from ingest.segments.asking import Asking, segments_of
 from ingest.segments.evaluating import EVERY, Look
 from ingest.segments.here import Segments, share_of, unfinished
 from ingest.sources import Sources
@@ -23,7 +23,7 @@ from service.metrics import Metrics
 from storage.catalogues import Catalogues
 from storage.keys import Keys
 from storage.ports import EmbeddedStore, Store
-from storage.profiles import ProfileReader
+from storage.profiles import Found, ProfileReader
 
 if TYPE_CHECKING:
     from ingest.kafka.log import KafkaLog
@@ -208,6 +208,10 @@ class Workspace:
             self.store, self.config.identity, self.catalogues, self.now_ms,
             here.settle if here else lambda: True,
         )  # fmt: skip
+
+    def segments_of(self, found: Found) -> Collection[str]:
+        """The segments of a profile that was looked up, for rules of recommendations."""
+        return segments_of(self.store, self.catalogues.now(), found)
 
     def touch(self, nodes: Collection[Node]) -> None:
         """What is kept of these identifiers changed in another way than by events: evaluate them."""

@@ -15,7 +15,9 @@ from ingest.segments.sampling import types_of
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Reason, Standing
 from storage.catalogues import Catalogues
+from storage.gathering import Answer
 from storage.ports import Flow, Store
+from storage.profiles import Found
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -194,10 +196,14 @@ class Asking:
         return shares
 
 
-def segments_of(store: Store, profile_id: Node) -> Collection[str]:
-    """The segments that a profile is in, as stored: a moment behind the clock at most, and one small read."""
-    standing = store.memberships.get([profile_id]).get(profile_id)
-    return standing.segments if standing else ()
+def segments_of(store: Store, catalogue: Catalogue, found: Found) -> Collection[str]:
+    """The segments of a profile that was looked up, as stored: a moment behind the clock at most, one small read.
+
+    Of a device's owner those that are sensitive are left out: somebody else may be sitting there.
+    """
+    standing = store.memberships.get([found.profile.id]).get(found.profile.id)
+    held = standing.segments.keys() if standing else frozenset()
+    return held - catalogue.sensitive if found.answered_by is Answer.DEVICE_OWNER else held
 
 
 def _together(people: Mapping[Node, frozenset[str]]) -> Counter[str]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from ingest.segments.asking import segments_of
 from models.errors import FilterError
 from models.filter_text import parse
 from profiles.profile import history
@@ -56,7 +55,7 @@ def recommend(
                 exclude_bought=exclude_bought,
                 filter=parse(expression) if expression else None,
                 relaxed=relaxed,
-                segments=lambda: segments_of(workspace.store, found.profile.id) if found else (),
+                segments=lambda: workspace.segments_of(found) if found else (),
                 limit=limit,
                 now_ms=now_ms,
                 hide_sensitive=not may_see_sensitive(found, settings.sensitive_consent),

@@ -13,7 +13,6 @@ from ingest.deadletters import Refused
 from ingest.http.keys import WriteKeys
 from ingest.http.serve import CollectorServer
 from ingest.intake import Intake
-from ingest.segments.asking import segments_of
 from service.keeping import KeepingCurrent
 from service.logs import log_to_stderr
 from service.metrics import running_version
@@ -98,7 +97,7 @@ class Running:
                 now_ms=workspace.now_ms,
                 open_deciding=lambda: workspace.deciding,
                 segments=workspace.segments if config.store.kind == "sqlite" else None,
-                segments_of=lambda found: segments_of(workspace.store, found.profile.id),
+                segments_of=workspace.segments_of,
                 sensitive_consent=config.models.sensitive_consent,
             ),
             config.grpc,
