@@ -197,7 +197,7 @@ class Asking:
 
 
 def segments_of(store: Store, catalogue: Catalogue, found: Found) -> Collection[str]:
-    """The segments of a profile that was looked up, as stored: a moment behind the clock at most, one small read.
+    """The segments of a profile that was looked up, as stored: a moment behind the clock at most.
 
     Of a device's owner those that are sensitive are left out: somebody else may be sitting there.
     """
