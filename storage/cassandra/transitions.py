@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from identity.nodes import Node, names_device
-from profiles.segments.membership import Transition
+from profiles.segments.membership import Reason, Transition
 from storage.cassandra.grouped import Grouped, Write
 from storage.ports import Flow, Told
 
@@ -86,15 +86,16 @@ class CassandraTransitions:
     # --- telling ----------------------------------------------------------------------------------
 
     def tell(self, log: int, epoch: int, told: Sequence[Transition]) -> None:
-        """Append to a log, then keep for counting."""
+        """Append to a log, then keep who moved for counting: a consent moves nobody."""
         place = (log, epoch)
         if place in self._unfinished:
             self._append(place, *self._unfinished[place])
         if not told:
             return
         self._append(place, self._next_number(place), told)
-        self._derived.write(self._new_days(told))
-        self._days_known.update(dict.fromkeys((t.segment, t.at_ms // DAY_MS) for t in told))
+        moved = [each for each in told if each.reason is not Reason.CONSENT]
+        self._derived.write(self._new_days(moved))
+        self._days_known.update(dict.fromkeys((t.segment, t.at_ms // DAY_MS) for t in moved))
         for day in list(self._days_known)[: len(self._days_known) - KNOWN_MAX]:
             del self._days_known[day]
         self._derived.write(
@@ -103,7 +104,7 @@ class CassandraTransitions:
                 self._add_flow,
                 (key, t.at_ms, t.profile_id, t.sequence, t.entered, t.reason.value),
             )
-            for t in told
+            for t in moved
             for key in (_segment_day(t.segment, t.at_ms // DAY_MS, _bucket(t.profile_id)),)
         )
 
@@ -137,7 +138,7 @@ class CassandraTransitions:
         ]
 
     def untold(self, told: Sequence[Transition]) -> list[Transition]:
-        """Those that are not told yet."""
+        """Those that are not told yet; of consents nobody knows."""
         bind = self._derived.bind
         requests = []
         for each in told:

@@ -140,8 +140,9 @@ class SqliteMemberships:
     def history(self, segment: str, since_ms: int, until_ms: int, every_ms: int) -> list[Flow]:
         rows = self._database.rows(
             "SELECT at_ms / ?1 * ?1, reason, sum(entered), sum(NOT entered) FROM transitions "
-            "WHERE segment = ?2 AND at_ms >= ?3 AND at_ms < ?4 GROUP BY 1, 2 ORDER BY 1, 2",
-            (every_ms, segment, since_ms, until_ms),
+            "WHERE segment = ?2 AND at_ms >= ?3 AND at_ms < ?4 AND reason != ?5 "
+            "GROUP BY 1, 2 ORDER BY 1, 2",
+            (every_ms, segment, since_ms, until_ms, Reason.CONSENT.value),
         )
         return [Flow(*row) for row in rows]
 

@@ -100,16 +100,19 @@ def test_servers_know_who_is_in_a_segment_as_one_process_does(world: World, tmp_
 
 def followed(world: World) -> dict[str, set[Node]]:
     """Members as somebody knows them who reads the topic; each profile's transitions are without holes."""
-    heard: dict[Node, dict[int, tuple[str, bool]]] = {}
+    heard: dict[Node, dict[int, tuple[str, str]]] = {}
     for message in world.log.read(world.kafka.topic("segments")):
         value = msgspec.json.decode(message.value() or b"")
         profile = Node(bytes.fromhex(value.get("userId") or value["anonymousId"]))
-        said = (value["properties"]["audience_key"], value["event"] == "Audience Entered")
+        said = (value["properties"]["audience_key"], value["event"])
         number = value["context"]["onefold"]["sequence"]
         assert heard.setdefault(profile, {}).setdefault(number, said) == said
     members: dict[str, set[Node]] = {segment: set() for segment in SEGMENTS}
     for profile, some in heard.items():
         assert sorted(some) == list(range(1, len(some) + 1))
-        for _, (segment, entered) in sorted(some.items()):
-            (members[segment].add if entered else members[segment].discard)(profile)
+        for _, (segment, event) in sorted(some.items()):
+            if event == "Audience Entered":
+                members[segment].add(profile)
+            elif event == "Audience Exited":
+                members[segment].discard(profile)
     return members

@@ -149,6 +149,20 @@ def test_writing_again_changes_nothing(store: Store) -> None:
     assert store.memberships.count(["buyers"]) == {"buyers": (1, 0)}
 
 
+def test_a_consent_is_told_and_moves_nobody(store: Store) -> None:
+    enter(store, ASHA)
+    granted = Transition(ASHA, 2, "buyers", True, NOON + 1, Reason.CONSENT, "marketing")
+    withdrawn = Transition(ASHA, 3, "buyers", False, NOON + 2, Reason.CONSENT, "marketing")
+    store.memberships.write([standing(ASHA, 3, "buyers")], [granted, withdrawn])
+    told = [each.transition for each in store.memberships.told("", 10)]
+    assert told == [entered(ASHA, 1), granted, withdrawn]
+    assert store.memberships.members("buyers", None, 10) == [(ASHA, NOON)]
+    assert store.memberships.count(["buyers"]) == {"buyers": (1, 0)}
+    assert store.memberships.history("buyers", 0, NOON + DAY, DAY) == [
+        Flow(NOON // DAY * DAY, "event", 1, 0)
+    ]
+
+
 def test_history_adds_up_who_came_and_went_in_each_span(store: Store) -> None:
     day = NOON // DAY * DAY
     enter(store, ASHA, at=day + 1)
