@@ -139,6 +139,8 @@ class Identify:
             return ()
         announce = partial(self._publisher.announce, epoch)
         with self._standing_by_if_superseded():
+            # What was read after a take-over is the next one's, who would find it stored and not decide it.
+            self._publisher.check_lease(epoch)
             found = identify(self._store, said, self._rules, again=again, announce=announce)
             changes = found.changes if found else ()
             if changes:

@@ -45,7 +45,7 @@ class Publisher:
         if changes:
             self._store.changes.announce(changes)
         # Whoever takes over from here on knows of these changes; whoever did before has fenced them.
-        self._check_lease(epoch)
+        self.check_lease(epoch)
 
     def publish(self, epoch: int) -> None:
         """Send what is announced to its followers; nothing is forgotten before they have it.
@@ -55,7 +55,7 @@ class Publisher:
         """
         headers = {EPOCH: b"%d" % epoch}
         while changes := self._store.changes.announced(CHANGES_AT_ONCE):
-            self._check_lease(epoch)
+            self.check_lease(epoch)
             for change in changes:
                 key, value = encode_change(change)
                 self._producer.send(self._topic, value, key, headers)
@@ -70,7 +70,8 @@ class Publisher:
                 else:
                     self._meter.conflict(change.refusal.rule, 1)
 
-    def _check_lease(self, epoch: int) -> None:
+    def check_lease(self, epoch: int) -> None:
+        """Superseded if somebody has taken over."""
         if self._store.leases.epoch(LEASE) != epoch:
             raise Superseded
 

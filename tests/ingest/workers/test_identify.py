@@ -250,6 +250,20 @@ def test_a_lease_that_somebody_else_took_is_noticed_before_anybody_is_written(
     assert world.followed() == world.durable.clusters()
 
 
+def test_a_former_decider_that_reads_on_takes_nothing_away_from_the_next(world: World) -> None:
+    first = decider(world)
+    world.drain()
+    second = decider(world)
+    for consumer in first.consumers:
+        consumer.cut_off = True  # the group is out of reach, the topic is not
+    second.worker.step()
+    say(world, link(ASHA, MAIL))
+    first.worker.step()
+    second.worker.step()
+    assert {cluster.members for cluster in world.durable.clusters()} == {frozenset({ASHA, MAIL})}
+    assert world.followed() == world.durable.clusters()
+
+
 def test_garbage_becomes_a_dead_letter_and_blocks_nothing(world: World) -> None:
     decider(world)
     garbage: Message = world.log.append(LINKS, b"\xc1garbage", b"k")
