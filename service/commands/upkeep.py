@@ -24,7 +24,8 @@ REPLAY_BATCH = 500
 @json_option
 @pass_workspace
 def verify(workspace: Workspace, sample: int | None, as_json: bool) -> None:
-    """Fold timelines again, resolve links again, and compare with what is live."""
+    """Fold timelines, resolve links and evaluate segments again, and compare with what is live."""
+    workspace.asking.settle()
     with steps_progress() as progress:
         task = progress.add_task("refolding", total=workspace.store.timeline.count())
         report = compare(
@@ -34,13 +35,15 @@ def verify(workspace: Workspace, sample: int | None, as_json: bool) -> None:
             workspace.sources.named,
             sample=sample,
             progress=lambda events: progress.update(task, completed=events),
+            now_ms=workspace.now_ms(),
         )
     if as_json:
         print_json(report)
     else:
         console.print(
             f"{report.parts:,} parts of {report.events:,} events, {report.people:,} people of "
-            f"{report.links:,} links: {report.differences:,} differences"
+            f"{report.links:,} links, segments of {report.evaluated:,} profiles: "
+            f"{report.differences:,} differences"
         )
         if report.examples:
             console.print(
