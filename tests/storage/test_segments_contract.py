@@ -9,10 +9,13 @@ import pytest
 from identity.nodes import Node, NodeHasher
 from profiles.segments.catalogue import Edit, Put
 from profiles.segments.membership import Cause, Reason, Standing, Transition
+from storage.cassandra.carrying import carry_segments
+from storage.cassandra.schema import migrate
+from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.store import CassandraStore
 from storage.ports import TIMER_SHARDS, Backfill, Flow, Kept, ScoreRow, Store
 from storage.sqlite import SqliteStore, open_store
-from tests.workspace import DAY, HOUR, NOON
+from tests.workspace import DAY, HOUR, KEYS, NOON
 
 hasher = NodeHasher(b"k" * 32)
 ASHA, RAVI = hasher.node("user_id", "asha"), hasher.node("user_id", "ravi")
@@ -254,6 +257,31 @@ def test_a_token_holds_in_every_log_and_epoch(cassandra_store: CassandraStore) -
     assert memberships.told(rest[-1].token, 10) == []
     assert memberships.told(memberships.newest(), 10) == []
     assert memberships.count(["buyers"]) == {"buyers": (12, 0)}
+
+
+def test_another_generation_goes_on_where_this_one_is(
+    cassandra_store: CassandraStore, cassandra_settings: CassandraSettings
+) -> None:
+    enter(cassandra_store, ASHA, RAVI, BROWSER)
+    due = Kept(standing(RAVI, 2, "buyers", due=NOON + 5), (entered(RAVI, 2, "loyal"),), NOON + 5)
+    cassandra_store.evaluations.keep([(None, due)], 7)
+    migrate(cassandra_settings, 9)
+    target = CassandraStore(cassandra_settings, KEYS, generation=9)
+    try:
+        for _ in range(2):
+            assert carry_segments(cassandra_store, target) > 0
+        before, after = cassandra_store.memberships, target.memberships
+        assert target.evaluations.kept([RAVI]) == {RAVI: due}
+        assert after.members("buyers", None, 10) == before.members("buyers", None, 10)
+        assert after.count(["buyers"]) == {"buyers": (2, 1)}
+        assert after.told("", 10) == before.told("", 10)
+        assert after.due(NOON + 5, 10) == [RAVI]
+        # Whoever evaluates there wins, whatever epoch it was carried from.
+        target.evaluations.keep([(due, Kept(standing(RAVI, 3)))], 1)
+        assert after.get([RAVI]) == {RAVI: standing(RAVI, 3)}
+        assert RAVI not in [node for node, _ in after.members("buyers", None, 10)]
+    finally:
+        target.close()
 
 
 # --- whom to evaluate next, in one process --------------------------------------------------------
