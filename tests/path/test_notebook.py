@@ -57,7 +57,7 @@ def run(notebook: Path) -> dict[str, Any]:
 
 
 def test_every_notebook_is_run_here() -> None:
-    assert sorted(FOLDER.glob("*.ipynb")) == [*MODELS, IDENTITY]
+    assert sorted(FOLDER.glob("*.ipynb")) == [*MODELS, IDENTITY, SEGMENTS]
 
 
 @pytest.fixture(scope="module")
