@@ -19,6 +19,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 MODELS = [FOLDER / f"{name}.ipynb" for name in
           ("01_load_and_explore", "02_train_and_compare", "03_tune", "04_promote_and_roll_back")]  # fmt: skip
 IDENTITY = FOLDER / "identity.ipynb"
+SEGMENTS = FOLDER / "segments.ipynb"
 
 COUPLE = [
     {"type": "identify", "userId": "asha", "traits": {"email": "home@shared.in"},
@@ -56,7 +57,7 @@ def run(notebook: Path) -> dict[str, Any]:
 
 
 def test_every_notebook_is_run_here() -> None:
-    assert sorted(FOLDER.glob("*.ipynb")) == [*MODELS, IDENTITY]
+    assert sorted(FOLDER.glob("*.ipynb")) == [*MODELS, IDENTITY, SEGMENTS]
 
 
 @pytest.fixture(scope="module")
@@ -166,3 +167,19 @@ def test_a_folder_that_is_not_there_is_not_made(
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*typo"):
         run(IDENTITY)
     assert not (tmp_path / "typo").exists()
+
+
+def test_segments_are_sized_compared_and_drawn() -> None:
+    left = run(SEGMENTS)
+
+    assert len(plt.get_fignums()) == 4
+    both, members, drafts = left["both"], left["members"], left["drafts"]
+    assert both.loc["lapsing", "lapsing"] == len(members) > 0
+    assert both.loc["regulars", "buyers"] <= both.loc["regulars", "regulars"]
+    assert both.loc["lookers", "buyers"] == 0
+    assert not members["device"].any()
+    exact = drafts.iloc[-1]
+    assert exact["low"] == exact["people"] == exact["high"]
+    history = left["history"]
+    assert history["size"].iloc[-1] == history["entered"].sum() - history["left"].sum()
+    assert not Path(left["temporary"].name).exists()

@@ -12,6 +12,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from identity.nodes import Identifier
 from ingest.deciding import DecidingHere, Draft, merge
+from profiles.segments.catalogue import Edit, Put
 from service.pb.onefold.v1 import profile_service_pb2 as profiles
 from service.pb.onefold.v1 import segment_service_pb2 as pb
 from service.rpc import limits
@@ -470,3 +471,14 @@ def test_watched_sequences_of_a_profile_only_grow(api: Api) -> None:
         api.shop.see(user="asha")
     told = next(watch(api)).transitions
     assert all(one.sequence < other.sequence for one, other in pairwise(told))
+
+
+def test_what_cannot_be_read_is_listed_and_can_be_removed(api: Api) -> None:
+    tree = {"event": "Order Completed", "near": "Pune"}
+    edit = Edit(revision=1, time_ms=NOON, author="v2", put=(Put("tomorrow", tree),))
+    assert api.shop.store.definitions.append(edit)
+    listed = api.segments.ListSegments(pb.ListSegmentsRequest(), timeout=TIMEOUT_S)
+    assert [each.segment_id for each in listed.broken] == ["tomorrow"]
+    assert listed.broken[0].message.startswith("near: ")
+    assert refused(lambda: size(api, "tomorrow")).reason == "SEGMENT_NOT_FOUND"
+    assert list(apply(api, {}, removed=("tomorrow",)).removed_ids) == ["tomorrow"]
