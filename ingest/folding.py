@@ -188,7 +188,7 @@ def _changes(catalogue: Catalogue, leaf: Node, part: Part, entries: Iterable[Ent
         device = facts.device not in (None, leaf) and facts.device not in body.devices
         if part.offset < 0 or device or _says_otherwise(body, facts):
             return EVERY
-        found |= catalogue.changed_by(facts)
+        found |= catalogue.changed_by(facts, entry.hits)
     return frozenset(found)
 
 
