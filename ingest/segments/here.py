@@ -63,7 +63,11 @@ class Segments:
         rules: Rules,
         now_ms: Callable[[], int],
         catalogues: Catalogues | None = None,
+        *,
+        together_min: int = TOGETHER_MIN,
     ) -> None:
+        """From so many leaves on, other processes help to fill segments."""
+        self._together_min = together_min
         self._store = store
         self._rules = rules
         self._evaluator = Evaluator(store, rules)
@@ -174,7 +178,7 @@ class Segments:
         if state is None:
             self.stop_filling()
             return None
-        if self._filling is None and self._store.parts.count() >= TOGETHER_MIN:
+        if self._filling is None and self._store.parts.count() >= self._together_min:
             self._filling = Filling(self._store.opener, self._rules, processes_here())
         if self._filling is None:
             return self._fill_here()

@@ -1,7 +1,7 @@
 """What segments cost: live, filled, previewed, and how soon they are right. `make bench-segments`.
 
-CPU time counts where two stores are compared, since the machine is shared; what has a limit in seconds is shown in
-both. Parts: live, fill, timeline, preview, fresh.
+CPU time counts where two stores are compared, since the machine is shared; what has a limit in seconds
+is shown in both. Parts: live, fill (and preview), timeline, fresh.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from identity.nodes import type_code
 from ingest.segments.sampling import Sampler
 from profiles.segments.parse import parse_segment
 from service.keeping import KeepingCurrent
@@ -36,8 +35,9 @@ def live(options: argparse.Namespace) -> None:
         none, some, leaves, members = compare(count, options.segments, batch, options.days)
         print(
             f"batches of {batch}: {count:,} events, {leaves:,} leaves; CPU us/event without segments "
-            f"{1e6 * none.whole_s / count:.0f}, with {options.segments} {1e6 * some.process_s / count:.0f} and "
-            f"{1e6 * some.settle_s / count:.0f} to settle; {members:,} memberships"
+            f"{1e6 * none.whole_s / count:.0f}, with {options.segments} "
+            f"{1e6 * some.process_s / count:.0f} and {1e6 * some.settle_s / count:.0f} to settle; "
+            f"{members:,} memberships"
         )
         name = f"CPU with {options.segments} segments / without, batches of {batch}"
         print(goal(name, some.whole_s / none.whole_s, "<=", LIVE_GOAL), flush=True)
@@ -56,8 +56,8 @@ def fill(options: argparse.Namespace) -> None:
         world, newest = many(Path(folder), options.profiles, mixed(20))
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
         print(
-            f"{options.profiles:,} profiles ({world.store.parts.count():,} leaves, {size / 1e6:,.0f} MB) made in "
-            f"{time.monotonic() - started:.0f} s",
+            f"{options.profiles:,} profiles ({world.store.parts.count():,} leaves, {size / 1e6:,.0f} MB) made "
+            f"in {time.monotonic() - started:.0f} s",
             flush=True,
         )
         for step, what in enumerate(("new", "other thresholds")):
@@ -74,8 +74,7 @@ def fill(options: argparse.Namespace) -> None:
 
 def preview(world: Workspace, now_ms: int) -> None:
     """Drafts of which parts hold what is needed."""
-    names = {type_code(b"\0" * 16): "other"}  # type: ignore[arg-type]
-    sampler = Sampler(world.store, world.rules, names)
+    sampler = Sampler(world.store, world.rules, {})
     for key, tree in list(mixed(10, 3).items()):
         started, cpu = time.monotonic(), time.process_time()
         seen = sampler.preview(
@@ -83,7 +82,8 @@ def preview(world: Workspace, now_ms: int) -> None:
         )
         took = time.monotonic() - started
         print(
-            f"preview {key}: {took:.1f} s (CPU {time.process_time() - cpu:.1f}), {seen.looked_at:,} of {seen.of:,}"
+            f"preview {key}: {took:.1f} s (CPU {time.process_time() - cpu:.1f}), "
+            f"{seen.looked_at:,} of {seen.of:,} leaves"
         )
         print(goal(f"preview {key}, s", took, "<=", PREVIEW_GOAL_S), flush=True)
 
@@ -133,7 +133,7 @@ def fresh(options: argparse.Namespace) -> None:
         keeping = KeepingCurrent(world.segments)
         keeping.start()
         late = []
-        for n in range(10):
+        for n in range(5):
             at = time.time()
             world.see(user=f"left{n}", event="Fresh", at=int(at * 1000))
             node = world.keys.hasher().node("user_id", f"left{n}")
