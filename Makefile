@@ -78,6 +78,9 @@ bench-identity: $(READY) ## who is who beside the truth: clean, and with junk, h
 bench-rebuild: $(READY) ## everybody resolved again: live people equal to it, links a second, memory, hubs (10 minutes)
 	$(RUN) -m tests.bench.rebuild
 
+bench-segments: $(READY) ## what 200 segments cost a stream, filling them for a million profiles, previews, freshness
+	$(RUN) -m tests.bench.segments
+
 bench-explain: $(READY) ## explanations and previews of 100 identifiers and beside a hub of 80,000
 	$(RUN) -m tests.bench.explain
 
@@ -107,4 +110,4 @@ bench-export: $(READY) ## a million members to Lotame's files: microseconds a me
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-spark bench-people bench-identity bench-rebuild bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover bench-export clean
+.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-spark bench-people bench-identity bench-rebuild bench-segments bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover bench-export clean

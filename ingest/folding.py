@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from identity.event import Event
-from identity.nodes import Node
+from identity.nodes import Node, names_device
 from ingest.segments.collecting import bring_up_to_date, hits_of
 from ingest.segments.evaluating import EVERY, NOTHING, Only
 from profiles.facts import Facts
@@ -188,8 +188,15 @@ def _changes(catalogue: Catalogue, leaf: Node, part: Part, entries: Iterable[Ent
         device = facts.device not in (None, leaf) and facts.device not in body.devices
         if part.offset < 0 or device or _says_otherwise(body, facts):
             return EVERY
-        found |= catalogue.changed_by(facts)
+        if names_device(leaf) and not _within_a_visit(part, facts.time_ms):
+            # A visit that grows may become another's, with all that is in it.
+            return EVERY
+        found |= catalogue.changed_by(facts, entry.hits)
     return frozenset(found)
+
+
+def _within_a_visit(part: Part, time_ms: int) -> bool:
+    return any(visit.start_ms <= time_ms <= visit.end_ms for visit in part.visits)
 
 
 def _says_otherwise(body: Body, facts: Facts) -> bool:

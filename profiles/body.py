@@ -117,12 +117,18 @@ def trim(body: Body) -> None:
         body.devices = dict(ranked[:DEVICES_MAX])
     if len(body.orders) > ORDERS_MAX:
         _settle_orders(body)
-    for collected in body.collected.values():
-        collect.trim(collected)
+    trim_hits(body)
     for name in _SORTED:
         held = getattr(body, name)
         if len(held) > 1:
             setattr(body, name, {key: held[key] for key in sorted(held)})
+
+
+def trim_hits(body: Body) -> None:
+    """The same of what collectors keep, where nothing else changed."""
+    for collected in body.collected.values():
+        collect.trim(collected)
+    body.collected = {number: body.collected[number] for number in sorted(body.collected)}
 
 
 def newest(interactions: list[Interaction], most: int) -> list[Interaction]:

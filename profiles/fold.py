@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from identity.nodes import Node, names_device
-from profiles.body import NO_HITS, add, add_hits, trim
+from profiles.body import NO_HITS, add, add_hits, trim, trim_hits
 from profiles.facts import Facts
 from profiles.part import Body, Part
 from profiles.segments.collect import Hit
@@ -64,6 +64,7 @@ def collect_again(
     """Bring what segments need of a part to a revision of them: `(time_ms, hits)` of all events counted so far.
 
     The hits are those of collectors that are new to the part. What no segment in force needs is dropped.
+    A lean part (`decode_lean`) will do.
     """
     part.collected_at = revision
     kept = frozenset(live)
@@ -82,4 +83,4 @@ def collect_again(
         add_hits(body, found)
         touched[id(body)] = body
     for body in touched.values():
-        trim(body)
+        trim_hits(body)

@@ -33,6 +33,12 @@ class KeepingCurrent:
         self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._keep()
+        finally:
+            self._segments.stop_filling()
+
+    def _keep(self) -> None:
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
             try:

@@ -1,6 +1,6 @@
 """What profiles are put together from: the parts of members, and of the devices that they used (DESIGN §4)."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -95,9 +95,13 @@ class Gathered(msgspec.Struct, frozen=True):
 class Gatherer:
     """Reads what profiles are put together from, many of them in as many round trips as one. Any thread."""
 
-    def __init__(self, store: Store, rules: Rules) -> None:
+    def __init__(
+        self, store: Store, rules: Rules, decode: Callable[[bytes], Part] = decode
+    ) -> None:
+        """`decode` may leave out of parts what nobody will ask (`profiles.part.decode_lean`)."""
         self._store = store
         self._rules = rules
+        self._decode = decode
 
     def gather(self, profiles: Sequence[Resolved], named: Mapping[Node, Named]) -> list[Gathered]:
         """What each of `profiles` is put together from; `named` holds what is known of them already."""
@@ -137,7 +141,7 @@ class Gatherer:
             # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
             kiosk = len(owners) > self._rules.owners_max and device != resolved.profile_id
             blob = found[device].held.part if device in found and not kiosk else None
-            entries.append((device, decode(blob) if blob else Part(), uses))
+            entries.append((device, self._decode(blob) if blob else Part(), uses))
         known = (*resolved.members, *devices) if person else devices
         return Gathered(
             resolved,
@@ -164,7 +168,7 @@ class Gatherer:
         while True:
             for node, each in new.items():
                 if node in members and each.held.part:
-                    part = parts[node] = decode(each.held.part)
+                    part = parts[node] = self._decode(each.held.part)
                     devices.update(map(Node, part.body.devices if part.body else ()))
             wanted = (members | devices) - asked
             if not wanted:

@@ -4,7 +4,7 @@ Each promise in a docstring is a test of the contract suite (`tests/storage/cont
 implementation passes. Writes outside `Store.transaction` are durable when they return.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -635,3 +635,10 @@ class EmbeddedStore(Store, Protocol):
 
     def next_offset(self, count: int) -> int:
         """Take `count` log offsets; the first of them. Offsets only grow."""
+
+    @property
+    def opener(self) -> Callable[[], Store]:
+        """Opens the store for reading in another process: it can be sent there."""
+
+    def written_elsewhere(self) -> int:
+        """Another number than before if another process wrote since; ask within a transaction."""

@@ -43,6 +43,8 @@ def hits_of(
 def bring_up_to_date(store: Store, catalogue: Catalogue, parts: Mapping[Node, Part]) -> list[Node]:
     """Let parts keep all that a catalogue needs, and nothing else; those that changed.
 
+    A part of `catalogue.collects_since` lacks nothing: whoever only reads need not bring it here.
+
     A part holds the hits of what it has counted: rows beyond where it stands are not its own yet.
     """
     behind = {leaf: part for leaf, part in parts.items() if part.collected_at < catalogue.revision}

@@ -1,6 +1,6 @@
 """Evaluate profiles: which segments they are in now, and until when (DESIGN §4)."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -10,6 +10,7 @@ from identity.changes import Kind, PersonChange
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from identity.rules import Rules
+from profiles.part import decode_lean
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import (
     NEVER_MS,
@@ -61,7 +62,7 @@ class Evaluator:
     def __init__(self, store: Store, rules: Rules) -> None:
         self._store = store
         self._rules = rules
-        self._gatherer = Gatherer(store, rules)
+        self._gatherer = Gatherer(store, rules, decode_lean)
 
     def evaluate(
         self,
@@ -101,7 +102,7 @@ class Evaluator:
                 found.further.update(dict.fromkeys(further, Cause.EVENT))
         for profile_id, before in held.items():
             if not is_itself(profile_id, named):
-                after, told = _ended(before, now_ms)
+                after, told = ended(before, now_ms)
                 found.told += told
                 found.standings.append(after)
         return found
@@ -149,11 +150,22 @@ class Evaluator:
         """For each profile its standing now, what is told of it, and the leaves that are behind."""
         live = [profile_of(node, named[node]) for node in wanted if is_itself(node, named)]
         gathered = self._gatherer.gather(live, named)
+        return self.stood(gathered, held, wanted.__getitem__, catalogue, now_ms)
+
+    def stood(
+        self,
+        gathered: Sequence[Gathered],
+        held: Mapping[Node, Standing],
+        look: Callable[[Node], Look],
+        catalogue: Catalogue,
+        now_ms: int,
+    ) -> Iterator[tuple[Gathered, Standing, list[Transition], set[Node]]]:
+        """The same of profiles that are put together."""
         reach = self.reach(gathered)
         for each, asked in zip(gathered, self.subjects(gathered, catalogue), strict=True):
             key = each.resolved.profile_id
             before = held.get(key) or Standing(profile_id=key)
-            stood = self._stand(each, asked, before, catalogue, now_ms, wanted[key], reach[key])
+            stood = self._stand(each, asked, before, catalogue, now_ms, look(key), reach[key])
             yield each, *stood
 
     def subjects(
@@ -194,26 +206,31 @@ class Evaluator:
     ) -> tuple[Standing, list[Transition], set[Node]]:
         subject, revision = asked_of
         now_in: dict[str, bool] = dict.fromkeys(before.segments.keys() - catalogue.defined, False)
-        due_ms = NEVER_MS
-        complete = revision >= catalogue.revision
+        dues: dict[str, int] = {}
+        complete = revision >= catalogue.collects_since
         if subject is None:
             now_in, complete = dict.fromkeys(before.segments, False), True
         else:
             asked: Iterable[str] = catalogue.segments if complete else catalogue.ready_at(revision)
-            if look.only is not None and now_ms < before.due_ms:
-                # A timer that turns out early does no harm: it looks at everything.
-                asked, due_ms = [key for key in asked if key in look.only], before.due_ms
+            dues = {key: at for key, at in before.dues.items() if key in catalogue.defined}
+            if look.only is not None and before.knows_dues:
+                due = {key for key, at in before.dues.items() if at <= now_ms}
+                asked = (look.only | due).intersection(asked)
+            judge_of = catalogue.judges.of
             for segment_id in asked:
-                verdict = catalogue.judges.verdict(segment_id, subject, now_ms)
-                now_in[segment_id] = verdict.member
-                due_ms = min(due_ms, verdict.valid_until_ms)
+                now_in[segment_id], until_ms, _ = judge_of(segment_id)(subject, now_ms)
+                if until_ms < NEVER_MS:
+                    dues[segment_id] = until_ms
+                elif dues:
+                    dues.pop(segment_id, None)
         segments, told = changed(before, now_in, now_ms, reason_of(look.cause))
         consent = dict(subject.consent) if subject and segments else {}
         told += consent_told(before, segments, consent, now_ms, before.sequence + len(told))
         after = Standing(
             profile_id=before.profile_id,
             segments=segments,
-            due_ms=due_ms,
+            due_ms=min(dues.values(), default=NEVER_MS),
+            dues=dues,
             sequence=before.sequence + len(told),
             consent=consent,
             reach=reach if segments else (),
@@ -222,13 +239,15 @@ class Evaluator:
         late = set()
         if not complete:
             parts = gathered.active_parts()
-            late = {leaf for leaf, each in parts.items() if each.collected_at < catalogue.revision}
+            since = catalogue.collects_since
+            late = {leaf for leaf, each in parts.items() if each.collected_at < since}
         return after, told, late
 
     def profiles(self, looks: Mapping[Node, Look]) -> dict[Node, Look]:
         """Whose segments may have changed: profiles of leaves, and whoever's visits a device has."""
         wanted = dict(looks)
-        devices = [node for node in looks if names_device(node)]
+        # Time passes for whoever it says: others of a device have timers of their own.
+        devices = [n for n, look in looks.items() if names_device(n) and look.cause != Cause.TIME]
         uses = self._store.devices.uses_of(devices) if devices else {}
         if uses:
             standings = self._store.memberships.get(devices)
@@ -304,7 +323,7 @@ def profile_of(node: Node, named: Named) -> Resolved:
     return Resolved(node, Answer.PERSON, node, (), tuple(sorted(named.cluster.members)))
 
 
-def _ended(before: Standing, now_ms: int) -> tuple[Standing, list[Transition]]:
+def ended(before: Standing, now_ms: int) -> tuple[Standing, list[Transition]]:
     """An id that is no profile any more belongs to nothing."""
     _, told = changed(
         before, dict.fromkeys(before.segments, False), now_ms, reason_of(Cause.MERGED)

@@ -4,9 +4,11 @@ Live events are evaluated in the transaction that folds them, so that the next c
 waits in the store, and so does what time changes: `settle` catches up, and whoever reads calls it first.
 """
 
+import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from types import MappingProxyType
 from typing import Final
 
@@ -15,7 +17,17 @@ from identity.evidence import Use
 from identity.nodes import Node
 from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
-from ingest.segments.evaluating import EVERY, Evaluated, Evaluator, Only, causes_of
+from ingest.segments.evaluating import (
+    EVERY,
+    NOTHING,
+    Evaluated,
+    Evaluator,
+    Look,
+    Only,
+    causes_of,
+)
+from ingest.segments.filling import LEAVES_AT_ONCE as PIECE
+from ingest.segments.filling import Filled, Filler, Filling, processes_here
 from profiles.part import decode, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
@@ -29,10 +41,15 @@ BATCH: Final = 200
 CHANGES_AT_ONCE: Final = 100
 """Changes of people that are followed in one transaction."""
 LEAVES_AT_ONCE: Final = 500
-"""Leaves of one transaction of a backfill."""
+"""Leaves of one transaction of a backfill in this process."""
+TOGETHER_MIN: Final = 20_000
+"""Leaves from which on other processes help to look at them: before, starting them takes longer."""
+PATIENCE_S: Final = 0.1
+"""How long what happens meanwhile may wait for them."""
 LEAF_SPACE: Final = 1 << 64
 """Leaves are hashes: how far one is in their order says how many are done."""
 
+_logger = logging.getLogger(__name__)
 Progress = Callable[[int, float], None]
 """Hears (profiles evaluated, share of all leaves looked at)."""
 
@@ -46,12 +63,21 @@ class Segments:
         rules: Rules,
         now_ms: Callable[[], int],
         catalogues: Catalogues | None = None,
+        *,
+        together_min: int = TOGETHER_MIN,
     ) -> None:
+        """From so many leaves on, other processes help to fill segments."""
+        self._together_min = together_min
         self._store = store
         self._rules = rules
         self._evaluator = Evaluator(store, rules)
         self._now_ms = now_ms
         self._catalogues = catalogues or Catalogues(store.definitions)
+        self._filler = Filler(store, rules)
+        self._filling: Filling | None = None
+        self._noted: list[Node] = []
+        """To whom something happened since the first piece was asked for that others look at now."""
+        self._noted_before = 0
 
     def catalogue(self) -> Catalogue:
         """The segments in force."""
@@ -70,6 +96,7 @@ class Segments:
         only = {node: looked for node, looked in looks.items() if node not in causes}
         for node in looks:
             causes[node] = causes.get(node, Cause(0)) | Cause.EVENT
+        self._note(causes)
         if len(causes) > AT_ONCE_MAX:
             self._store.pending.add(causes)
         elif causes:
@@ -107,14 +134,18 @@ class Segments:
             return 0
         with self._store.transaction():
             catalogue, causes = self.catalogue(), self._followed()
+            only: dict[Node, Only] = {}
             taken = self._store.pending.take(max(0, BATCH - len(causes)))
             for _, node, cause in taken:
                 causes[node] = causes.get(node, Cause(0)) | cause
             if len(causes) < BATCH:
                 for node in self._store.memberships.due(self._now_ms(), BATCH - len(causes)):
+                    if node not in causes:
+                        only[node] = NOTHING
                     causes[node] = causes.get(node, Cause(0)) | Cause.TIME
             if causes:
-                self._evaluate(catalogue, causes)
+                self._note(causes)
+                self._evaluate(catalogue, causes, only)
             self._store.pending.done(taken)
         return len(causes)
 
@@ -143,24 +174,101 @@ class Segments:
 
     def fill_step(self) -> Backfill | None:
         """One transaction of it, and how far that got; None: there is nothing left to fill."""
-        if unfinished(self._store, self.catalogue()) is None:
+        state = unfinished(self._store, self.catalogue())
+        if state is None:
+            self.stop_filling()
             return None
+        if self._filling is None and self._store.parts.count() >= self._together_min:
+            self._filling = Filling(self._store.opener, self._rules, processes_here())
+        if self._filling is None:
+            return self._fill_here()
+        try:
+            return self._fill_together(self._filling, state)
+        except BrokenProcessPool:
+            _logger.warning("segments: a process that was filling them ended; going on in this one")
+            self.stop_filling()
+            return self._fill_here()
+
+    def stop_filling(self) -> None:
+        """End the processes that look at profiles, if there are any; filling goes on where it was."""
+        filling, self._filling = self._filling, None
+        if filling is not None:
+            filling.close()
+        self._noted.clear()
+
+    def _fill_here(self) -> Backfill | None:
+        """One transaction of filling in this process."""
         with self._store.transaction():
-            state = unfinished(self._store, self.catalogue())
+            catalogue = self.catalogue()
+            state = unfinished(self._store, catalogue)
             if state is None:
                 return None
             leaves = self._store.parts.leaves(state.after, LEAVES_AT_ONCE)
+            found = self._filler.look(leaves, catalogue, self._now_ms())
+            return self._write_filled(state, leaves, found, len(leaves) < LEAVES_AT_ONCE)
+
+    def _fill_together(self, filling: Filling, state: Backfill) -> Backfill | None:
+        with self._store.transaction():
+            # Within a transaction nothing is half done: what is noted later is what a piece does not see.
+            for after in filling.next_after(state.after):
+                leaves = self._store.parts.leaves(after, PIECE)
+                mark = self._noted_before + len(self._noted)
+                filling.ask(after, leaves, mark, self._store.written_elsewhere(), self._now_ms())
+        looked = filling.first(PATIENCE_S)
+        if looked is None:
+            return state
+        piece, found = looked
+        with self._store.transaction():
             catalogue = self.catalogue()
-            self._collect(catalogue, leaves)
-            done = self._evaluate(catalogue, dict.fromkeys(leaves, Cause.DEFINED))
-            state = Backfill(
-                state.revision,
-                leaves[-1] if leaves else state.after,
-                state.profiles + done.profiles,
-                len(leaves) < LEAVES_AT_ONCE,
-            )
-            self._store.backfills.put(state)
+            now = unfinished(self._store, catalogue)
+            stale = now is None or now.after != piece.after or found.revision != catalogue.revision
+            if now is None or stale or piece.elsewhere != self._store.written_elsewhere():
+                filling.forget()
+                return self._fill_here()
+            noted = self._noted_since(piece.mark)
+            if self._unfollowed():
+                filling.forget()
+                return state
+            if noted:
+                looks = {node: Look(Cause.DEFINED) for node in noted}
+                affected = self._evaluator.profiles(looks)
+                found = found.without(affected.keys() | noted)
+                self._evaluate(catalogue, dict.fromkeys(noted, Cause.DEFINED))
+            done = self._write_filled(now, piece.leaves, found, len(piece.leaves) < PIECE)
+            self._forget_noted(filling.mark)
+        return done
+
+    def _write_filled(
+        self, state: Backfill, leaves: Sequence[Node], found: Filled, finished: bool
+    ) -> Backfill:
+        self._store.parts.write(found.parts)
+        self._store.memberships.write(found.standings, found.told)
+        state = Backfill(
+            state.revision,
+            leaves[-1] if leaves else state.after,
+            state.profiles + found.profiles,
+            finished,
+        )
+        self._store.backfills.put(state)
         return state
+
+    def _note(self, nodes: Iterable[Node]) -> None:
+        if self._filling is not None:
+            self._noted += nodes
+
+    def _noted_since(self, mark: int) -> set[Node]:
+        return set(self._noted[max(0, mark - self._noted_before) :])
+
+    def _forget_noted(self, mark: int | None) -> None:
+        """What was noted before a mark is in what others look at."""
+        keep_from = self._noted_before + len(self._noted) if mark is None else mark
+        del self._noted[: keep_from - self._noted_before]
+        self._noted_before = keep_from
+
+    def _unfollowed(self) -> bool:
+        """Whether people changed in a way that was not followed yet."""
+        pending = self._store.pending
+        return bool(self._store.changes.history(pending.followed() or 0, 1))
 
     def _evaluate(
         self,

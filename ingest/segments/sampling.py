@@ -12,6 +12,7 @@ from identity.nodes import NODE_BYTES, Node, type_code
 from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
 from ingest.segments.evaluating import Evaluator, profile_of
+from profiles.part import decode_lean
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.tree import Segment
 from storage.gathering import Gathered, Gatherer, people_of
@@ -84,7 +85,7 @@ class Sampler:
         """`type_names` are the names of identifier types by the code in their nodes."""
         self._store = store
         self._random = random
-        self._gatherer = Gatherer(store, rules)
+        self._gatherer = Gatherer(store, rules, decode_lean)
         self._evaluator = Evaluator(store, rules)
         self._type_names = type_names
 

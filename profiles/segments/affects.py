@@ -4,19 +4,18 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from profiles.segments.collect import Collector, collectors_of
 from profiles.segments.references import references
 from profiles.segments.tree import (
     ANY_EVENT,
     ComputedTrait,
     Consents,
-    Happened,
     Has,
     Score,
     Seen,
     Segment,
     TraitIs,
     conditions,
-    matches,
 )
 
 
@@ -24,7 +23,9 @@ class Affects(msgspec.Struct, frozen=True, kw_only=True):
     """All that can change who is in a segment, besides time, merges, splits and its own definition."""
 
     events: frozenset[str] = frozenset()
-    """Keys of events; ANY_EVENT: all of them."""
+    """ANY_EVENT where whatever happens matters, as to what was seen last."""
+    collectors: frozenset[Collector] = frozenset()
+    """What keeps events for it: one that none of them keeps changes nothing."""
     traits: frozenset[str] = frozenset()
     """Names of traits; of one that is looked for in another, both."""
     purposes: frozenset[str] = frozenset()
@@ -34,6 +35,7 @@ class Affects(msgspec.Struct, frozen=True, kw_only=True):
     def __or__(self, other: "Affects") -> "Affects":
         return Affects(
             events=self.events | other.events,
+            collectors=self.collectors | other.collectors,
             traits=self.traits | other.traits,
             purposes=self.purposes | other.purposes,
             identifier_types=self.identifier_types | other.identifier_types,
@@ -45,16 +47,13 @@ def affects(segment: Segment, computed: Mapping[str, ComputedTrait] | None = Non
     """What can change one segment; those that it names not included."""
     computed = computed or {}
     events: set[str] = set()
+    collectors = frozenset(collectors_of(segment.who, computed))
     found: dict[type, set[str]] = {TraitIs: set(), Consents: set(), Has: set(), Score: set()}
     for each in conditions(segment.who):
         match each:
-            case Happened():
-                events.update(match.event for match in matches(each))
             case Seen():
                 events.add(ANY_EVENT)
             case TraitIs(name):
-                if name in computed:
-                    events.add(computed[name].match.event)
                 found[TraitIs] |= {name, name.partition(".")[0]}
             case Consents(name) | Has(name) | Score(name):
                 found[type(each)].add(name)
@@ -62,6 +61,7 @@ def affects(segment: Segment, computed: Mapping[str, ComputedTrait] | None = Non
                 pass
     return Affects(
         events=frozenset(events),
+        collectors=collectors,
         traits=frozenset(found[TraitIs]),
         purposes=frozenset(found[Consents]),
         identifier_types=frozenset(found[Has]),
@@ -74,7 +74,7 @@ class Index:
 
     def __init__(self, affected: Mapping[str, Affects]) -> None:
         """`affected`: by segment, with what the segments that it names are affected by."""
-        self._by: dict[tuple[str, str], set[str]] = {}
+        self._by: dict[tuple[str, str | Collector], set[str]] = {}
         for key, each in affected.items():
             for kind in Affects.__struct_fields__:
                 for name in getattr(each, kind):
@@ -101,21 +101,24 @@ class Index:
 
     def by(
         self,
-        event_key: str | None = None,
+        collectors: Iterable[Collector] = (),
         trait_names: Iterable[str] = (),
         purposes: Iterable[str] = (),
         identifier_types: Iterable[str] = (),
         scores: Iterable[str] = (),
+        *,
+        event: bool = False,
     ) -> set[str]:
-        """The segments that an event, or anything else of this, can change."""
-        asked = [
+        """The segments that anything of this can change; `event`: that something happened at all."""
+        asked: list[tuple[str, str | Collector]] = [
+            *(("collectors", each) for each in collectors),
             *(("traits", name) for name in trait_names),
             *(("purposes", name) for name in purposes),
             *(("identifier_types", name) for name in identifier_types),
             *(("scores", name) for name in scores),
         ]
-        if event_key is not None:
-            asked += [("events", event_key), ("events", ANY_EVENT)]
+        if event:
+            asked.append(("events", ANY_EVENT))
         found: set[str] = set()
         for one in asked:
             found |= self._by.get(one, set())

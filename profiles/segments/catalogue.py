@@ -133,6 +133,11 @@ class Catalogue:
         return {collector: number for collector, (number, _) in self._numbers.items()}
 
     @cached_property
+    def collects_since(self) -> int:
+        """The newest revision at which something had to be collected: parts of it hold all that is needed."""
+        return max((since for _, since in self._numbers.values()), default=NOTHING)
+
+    @cached_property
     def live(self) -> frozenset[int]:
         """The numbers in force."""
         return frozenset(self.numbers.values())
@@ -209,10 +214,19 @@ class Catalogue:
     def _index(self) -> Index:
         return Index.of(self.segments, self.computed)
 
-    def changed_by(self, facts: Facts) -> frozenset[str]:
-        """The segments that an event can change, beyond what it says about who is who."""
+    @cached_property
+    def _by_number(self) -> dict[int, frozenset[str]]:
+        """The segments that a hit of each collector can change."""
+        return {
+            number: frozenset(self._index.by([collector]))
+            for collector, number in self.numbers.items()
+        }
+
+    def changed_by(self, facts: Facts, hits: Iterable[int]) -> frozenset[str]:
+        """The segments that an event which collectors keep can change, beyond what it says about who is who."""
         purposes = [purpose for purpose, _ in facts.consent]
-        return frozenset(self._index.by(facts.event, facts.traits, purposes))
+        found = self._index.by((), facts.traits, purposes, event=True)
+        return frozenset(found.union(*[self._by_number[number] for number in hits]))
 
 
 def id_of(definition: Definition) -> str:

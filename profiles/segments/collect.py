@@ -22,11 +22,12 @@ from profiles.segments.tree import (
     Happened,
     Match,
     Of,
+    Op,
     TraitIs,
     Where,
     conditions,
 )
-from profiles.segments.values import holds, values_at
+from profiles.segments.values import MONEY, holds, values_at
 
 HITS_MAX: Final = 500
 """Hits kept one by one, newest first; a count that needs more is refused or counted by days."""
@@ -157,29 +158,65 @@ class Collecting:
 
     def __init__(self, collectors: Mapping[int, Collector] | None = None) -> None:
         self.numbers = sorted(collectors or {})
-        self._by_event: dict[str, list[tuple[int, Collector]]] = {}
+        by_event: dict[str, dict[int, Collector]] = {}
         for number, collector in sorted((collectors or {}).items()):
-            self._by_event.setdefault(collector.event, []).append((number, collector))
-        self._any = self._by_event.pop(ANY_EVENT, [])
+            by_event.setdefault(collector.event, {})[number] = collector
+        anything = by_event.pop(ANY_EVENT, None)
+        self._any = _Choice(anything) if anything else None
+        self._by_event = {event: _Choice(some) for event, some in by_event.items()}
 
     def wants(self, event: str) -> bool:
         """Whether events with this key matter."""
-        return bool(self._any) or event in self._by_event
+        return self._any is not None or event in self._by_event
 
     def names(self) -> list[str] | None:
         """Keys of the events that matter; None: all of them."""
-        return None if self._any else sorted(self._by_event)
+        return None if self._any is not None else sorted(self._by_event)
 
     def hits(
         self, key: str, message: int, time_ms: int, properties: dict[str, Any]
     ) -> dict[int, Hit]:
         """What an event adds, by collector. `key` and `message` are those of its facts."""
-        found = {}
-        for number, collector in (*self._by_event.get(key, ()), *self._any):
-            hit = collector.hit(message, time_ms, properties)
-            if hit is not None:
-                found[number] = hit
+        found: dict[int, Hit] = {}
+        for choice in (self._by_event.get(key), self._any):
+            for number, collector in choice.of(properties) if choice else ():
+                hit = collector.hit(message, time_ms, properties)
+                if hit is not None:
+                    found[number] = hit
         return found
+
+
+class _Choice:
+    """Collectors of one event: of those that want one text in one property only that one is asked."""
+
+    def __init__(self, collectors: Mapping[int, Collector]) -> None:
+        self._always: list[tuple[int, Collector]] = []
+        self._by_text: dict[str, dict[str, list[tuple[int, Collector]]]] = {}
+        for pair in collectors.items():
+            wanted = _wanted_text(pair[1].where)
+            if wanted is None:
+                self._always.append(pair)
+            else:
+                name, text = wanted
+                self._by_text.setdefault(name, {}).setdefault(text, []).append(pair)
+
+    def of(self, properties: Mapping[str, Any]) -> Iterator[tuple[int, Collector]]:
+        """All that may match."""
+        yield from self._always
+        for name, by_text in self._by_text.items():
+            text = properties.get(name)
+            if isinstance(text, str):
+                yield from by_text.get(text, ())
+
+
+def _wanted_text(where: Where) -> tuple[str, str] | None:
+    """A property of the event itself that must be one text, if there is one."""
+    for path, checks in where:
+        if "." not in path and path not in MONEY:
+            for check in checks:
+                if check.op is Op.EQ and isinstance(check.value, str):
+                    return path, check.value
+    return None
 
 
 def key_of(name: str) -> str:
@@ -201,6 +238,10 @@ def merge_into(whole: Collected, more: Collected) -> None:
     whole.total += more.total
     whole.amount += more.amount
     whole.first_ms = min(whole.first_ms, more.first_ms)
+    _merge_days(whole, more)
+
+
+def _merge_days(whole: Collected, more: Collected) -> None:
     if more.days:
         days = dict(whole.days)
         for day, (count, amount) in more.days.items():
@@ -228,9 +269,15 @@ def trim(collected: Collected) -> None:
 
 def merged(some: Iterable[Collected]) -> Collected:
     """One that holds what all of them hold; their order does not matter."""
-    whole = Collected()
-    for each in some:
-        merge_into(whole, each)
+    parts = list(some)
+    whole = Collected(
+        hits=[hit for each in parts for hit in each.hits],
+        total=sum([each.total for each in parts]),
+        amount=sum([each.amount for each in parts]),
+        first_ms=min([each.first_ms for each in parts], default=NEVER_MS),
+    )
+    for each in parts:
+        _merge_days(whole, each)
     trim(whole)
     return whole
 

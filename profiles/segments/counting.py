@@ -62,7 +62,7 @@ class Counting:
         self._follow = follow
         self._checks = tuple(map(_in_micros, checks)) if of is Of.SUM else checks
         self._passes = _test_of(self._checks)
-        self._nothing = self._passes(0)
+        self._nothing = _YES if self._passes(0) else _NO
         # What leaves can be foretold one by one where every event counts for itself.
         self._single = of is not Of.DISTINCT and follow is None
         self._enough = self._enough_of(checks) if of is Of.COUNT and self._single else 0
@@ -77,10 +77,12 @@ class Counting:
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""
+        if self._number not in subject.collected:
+            return self._nothing
         timeline = subject.timelines.get(self._number) or subject.timeline(self._number)
         times = timeline.times
         if not times:
-            return _NO if self._enough else Verdict(self._nothing)
+            return self._nothing
         if self._enough and not timeline.forgotten and times[-1] <= now_ms:
             return self._quickly(times, now_ms)
         span = self._span
@@ -91,7 +93,7 @@ class Counting:
             return self._with_forgotten(subject, timeline, now_ms)
         if self._follow is not None:
             return self._followed(subject, timeline, (first, past), until, now_ms)
-        value = self._value(timeline.hits, first, past)
+        value = self._known(timeline, first, past)
         member = self._passes(value)
         if span.since_ago is not None and first < past:
             until = min(until, self._leaving(timeline, first, past, member, value))
@@ -106,6 +108,15 @@ class Counting:
             return _YES
         until = span.leaves_at(times[-enough])
         return Verdict(True, until) if now_ms < until else _NO
+
+    def _known(self, timeline: Timeline, first: int, past: int) -> int:
+        """The value of what is kept. A collector keeps one kind of value, so its places say which is meant."""
+        if self._of is Of.COUNT:
+            return past - first if past > first else 0
+        value = timeline.known.get((first, past))
+        if value is None:
+            value = timeline.known[first, past] = self._value(timeline.hits, first, past)
+        return value
 
     def _value(self, hits: Sequence[Hit], first: int, past: int) -> int:
         if first >= past:

@@ -67,6 +67,13 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fa
     """Identifiers that a destination may know it by: its own, its devices' and their companions'."""
     kiosk: bool = False
     """A device of more people than a device has owners."""
+    dues: dict[str, int] = {}
+    """When time alone may change whether it is in which segment; `due_ms` is the first of them."""
+
+    @property
+    def knows_dues(self) -> bool:
+        """Whether `dues` says all of it: older standings had one time only."""
+        return min(self.dues.values(), default=NEVER_MS) == self.due_ms
 
     @property
     def empty(self) -> bool:

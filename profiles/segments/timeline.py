@@ -34,6 +34,8 @@ class Timeline(msgspec.Struct, frozen=True, gc=False):
     """From here on the days hold every forgotten event."""
     told_twice: bool = False
     """Orders have ids, and some are forgotten: one may be counted a second time."""
+    known: dict[tuple[int, int], int] = {}
+    """Values that were asked for, of hits from a place to before another: several conditions ask for one."""
 
 
 NOTHING: Final = Timeline()

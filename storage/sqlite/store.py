@@ -1,6 +1,8 @@
 """The store in one SQLite file, with the workspace's keys beside it."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from storage.columns import Columns
@@ -25,6 +27,7 @@ from storage.ports import (
     People,
     Positions,
     Scores,
+    Store,
     Timeline,
 )
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
@@ -59,7 +62,8 @@ class SqliteStore:
 
     waits = False
 
-    def __init__(self, path: Path, keys: Keys, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, keys: Keys | None, *, read_only: bool = False) -> None:
+        """Without keys, nobody looks whether they fit."""
         self.database = Database(path, read_only=read_only)
         self.timeline: Timeline = SqliteTimeline(self.database)
         self.parts: Parts = SqliteParts(self.database)
@@ -83,7 +87,8 @@ class SqliteStore:
         self.leases: Leases = SqliteLeases(self.database)
         self.deliveries: Deliveries = SqliteDeliveries(self.database)
         self.columns: Columns = SqliteColumns(self.database)
-        self._check_keys(keys)
+        if keys is not None:
+            self._check_keys(keys)
 
     def _check_keys(self, keys: Keys) -> None:
         found = self.database.rows("SELECT value FROM meta WHERE key = 'key_fingerprint'")
@@ -111,9 +116,22 @@ class SqliteStore:
             )
         return first
 
+    @property
+    def opener(self) -> Callable[[], Store]:
+        """See `storage.ports.EmbeddedStore`."""
+        return partial(_reader, self.database.path)
+
+    def written_elsewhere(self) -> int:
+        """See `storage.ports.EmbeddedStore`."""
+        return int(self.database.rows("PRAGMA data_version")[0][0])
+
     def close(self) -> None:
         """Let go of the file."""
         self.database.close()
+
+
+def _reader(path: Path) -> Store:
+    return SqliteStore(path, None, read_only=True)
 
 
 def open_store(path: Path, keys_path: Path, *, read_only: bool = False) -> tuple[SqliteStore, Keys]:

@@ -7,7 +7,8 @@ import pytest
 
 from identity.nodes import Identifier, Node
 from ingest.deciding import DecidingHere, Draft, merge, undo
-from ingest.segments.here import AT_ONCE_MAX
+from ingest.pipeline import Pipeline
+from ingest.segments.here import AT_ONCE_MAX, Segments
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import Cause, Reason
 from storage.ports import ScoreRow
@@ -200,3 +201,18 @@ def test_members_who_withdraw_a_consent_are_told_of_without_leaving(shop: Shop) 
         (True, Reason.EVENT, ""), (False, Reason.CONSENT, "ads"),
     ]  # fmt: skip
     assert [each.sequence for each in told] == [1, 2]
+
+
+def test_other_processes_help_to_fill_and_what_happens_meanwhile_counts(shop: Shop) -> None:
+    shop.segments = Segments(shop.store, shop.rules, lambda: shop.now, together_min=1)
+    shop.pipeline = Pipeline(shop.store, shop.keys, shop.rules, shop.sources, shop.segments)
+    for user in ("asha", "ravi", "mei"):
+        shop.order(user)
+    shop.define("once: {event: Order Completed, count: {eq: 1}}", fill=False)
+    shop.segments.fill_step()  # now others look at everybody
+    shop.order("ravi")
+    shop.segments.fill()
+    assert shop.members("once") == {"asha", "mei"}
+    assert shop.store.backfills.get() is not None
+    shop.define("once: {event: Order Completed, count: {eq: 2}}")
+    assert shop.members("once") == {"ravi"}

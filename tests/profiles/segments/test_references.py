@@ -111,10 +111,10 @@ INDEX = Index.of(SOME, MADE)
 @pytest.mark.parametrize(
     ("happened", "can_change"),
     [
-        ({"event_key": "login"}, {"events", "seen"}),
-        ({"event_key": "order completed"}, {"events", "seen"}),
-        ({"event_key": "search"}, {"computed", "seen"}),
-        ({"event_key": "$page"}, {"seen"}),
+        ({"collectors": [Collector("login")]}, {"events"}),
+        ({"collectors": [Collector("order completed")]}, {"events"}),
+        ({"collectors": [Collector("search")]}, {"computed"}),
+        ({"event": True}, {"seen"}),
         ({"trait_names": ["address", "age"]}, {"trait", "outer", "outermost"}),
         ({"trait_names": ["address.city"]}, {"trait", "outer", "outermost"}),
         ({"trait_names": ["city"]}, set()),

@@ -1,0 +1,222 @@
+"""Look at everybody for segments that were defined or changed, in several processes (DESIGN §4).
+
+Other processes read and evaluate some leaves at a time, each from one snapshot of the store; whoever owns the
+store writes what they found, unless something happened to those profiles meanwhile: these it evaluates itself.
+"""
+
+import gc
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from typing import Final
+
+import msgspec
+
+from identity.nodes import Node, names_device
+from identity.rules import Rules
+from ingest.segments.collecting import bring_up_to_date
+from ingest.segments.evaluating import Evaluator, Look, ended, is_itself, profile_of
+from profiles.part import Part, decode_lean, encode
+from profiles.segments.catalogue import Catalogue
+from profiles.segments.membership import Cause, Standing, Transition
+from storage.catalogues import Catalogues
+from storage.columns import columns_of
+from storage.gathering import Gathered, Gatherer, people_of
+from storage.ports import Store
+
+LEAVES_AT_ONCE: Final = 2_000
+"""Leaves that a process looks at, and of one transaction: some 0.3 s of its time, 50 ms of the writer's."""
+AHEAD: Final = 2
+"""Pieces for each process that are asked for before they are needed."""
+COLLECT_EVERY: Final = 50
+"""Pieces after which a process looks for garbage that forms cycles: there is hardly any."""
+PROCESSES_MAX: Final = 4
+"""One writer keeps up with so many."""
+
+
+class Filled(msgspec.Struct, array_like=True):
+    """What was found for some leaves, to be written if nothing happened meanwhile."""
+
+    revision: int
+    """Of what is defined."""
+    profiles: int = 0
+    standings: list[Standing] = []
+    """Those that changed."""
+    told: list[Transition] = []
+    parts: dict[Node, tuple[int, bytes]] = {}
+    """Those that hold now what segments need."""
+
+    def without(self, nodes: Collection[Node]) -> "Filled":
+        """What was found, but for some leaves and profiles."""
+        return Filled(
+            self.revision,
+            self.profiles,
+            [each for each in self.standings if each.profile_id not in nodes],
+            [each for each in self.told if each.profile_id not in nodes],
+            {leaf: part for leaf, part in self.parts.items() if leaf not in nodes},
+        )
+
+
+class Filler:
+    """Evaluates the profiles of leaves from what is stored. Whoever calls it writes."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store = store
+        self._evaluator = Evaluator(store, rules)
+        self._gatherer = Gatherer(store, rules, decode_lean)
+
+    def look(self, leaves: Sequence[Node], catalogue: Catalogue, now_ms: int) -> Filled:
+        """What the profiles of leaves are in. A device's is its own, if what happened on it is nobody's."""
+        own = people_of(self._store, [leaf for leaf in leaves if not names_device(leaf)])
+        wanted = {own.get(leaf, leaf): None for leaf in leaves}
+        held = self._store.memberships.get(wanted.keys() | set(leaves))
+        named = self._store.lookups.named(wanted)
+        live = [profile_of(node, named[node]) for node in wanted if is_itself(node, named)]
+        gathered = self._gatherer.gather(live, named)
+        found = Filled(catalogue.revision)
+        # A device may stand in several profiles, each with a copy of its part: one of each at a time.
+        while behind := _behind(gathered, catalogue):
+            for leaf in bring_up_to_date(self._store, catalogue, behind):
+                found.parts[leaf] = (behind[leaf].offset, encode(behind[leaf]))
+        look = Look(Cause.DEFINED)
+        for _, after, told, _ in self._evaluator.stood(
+            gathered, held, lambda profile_id: look, catalogue, now_ms
+        ):
+            found.profiles += 1
+            found.told += told
+            if after != held.get(after.profile_id, Standing(profile_id=after.profile_id)):
+                found.standings.append(after)
+        for profile_id, before in held.items():
+            if profile_id not in wanted or not is_itself(profile_id, named):
+                after, told = ended(before, now_ms)
+                found.told += told
+                found.standings.append(after)
+        return found
+
+
+def _behind(gathered: Sequence[Gathered], catalogue: Catalogue) -> dict[Node, Part]:
+    """Parts that do not hold yet what segments need."""
+    return {
+        leaf: part
+        for each in gathered
+        for leaf, part in each.active_parts().items()
+        if part.collected_at < catalogue.collects_since
+    }
+
+
+class Piece(msgspec.Struct):
+    """Leaves that another process looks at."""
+
+    after: Node | None
+    """They are those past this one."""
+    leaves: Sequence[Node]
+    mark: int
+    """How many nodes something had happened to."""
+    elsewhere: int
+    """The store's count of what others wrote, then."""
+    found: "Future[bytes]"
+
+
+class Filling:
+    """Pieces that other processes look at now, in their order. One thread at a time."""
+
+    def __init__(self, opener: Callable[[], Store], rules: Rules, processes: int) -> None:
+        """`opener` opens the store for reading in another process."""
+        # Not by fork: other threads of this process may hold any lock.
+        self._pool = ProcessPoolExecutor(
+            processes, get_context("spawn"), initializer=_begin, initargs=(opener, rules)
+        )
+        self._pieces: deque[Piece] = deque()
+        self._most = processes * AHEAD
+
+    def next_after(self, after: Node | None) -> Iterator[Node | None]:
+        """Where pieces begin that can be asked for now, if the first is past `after`; say `ask` for each."""
+        if self._pieces and self._pieces[0].after != after:
+            self.forget()
+        while len(self._pieces) < self._most:
+            last = self._pieces[-1] if self._pieces else None
+            if last and len(last.leaves) < LEAVES_AT_ONCE:
+                return
+            yield last.leaves[-1] if last else after
+
+    def ask(
+        self, after: Node | None, leaves: Sequence[Node], mark: int, elsewhere: int, now_ms: int
+    ) -> None:
+        """Let some process look at leaves."""
+        future = self._pool.submit(_look, leaves, now_ms)
+        self._pieces.append(Piece(after, leaves, mark, elsewhere, future))
+
+    def first(self, seconds: float) -> tuple[Piece, Filled] | None:
+        """The first piece, and what was found for it; None if it takes longer than that."""
+        piece = self._pieces[0]
+        try:
+            found = piece.found.result(seconds)
+        except NotYet:
+            return None
+        self._pieces.popleft()
+        return piece, _decode(found)
+
+    @property
+    def mark(self) -> int | None:
+        """The mark of the first piece."""
+        return self._pieces[0].mark if self._pieces else None
+
+    def forget(self) -> None:
+        """Nobody needs what is looked at now."""
+        for piece in self._pieces:
+            piece.found.cancel()
+        self._pieces.clear()
+
+    def close(self) -> None:
+        """End the processes."""
+        self.forget()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def processes_here() -> int:
+    """How many processes may look at a time."""
+    return min(os.cpu_count() or 1, PROCESSES_MAX)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Filled).decode
+
+
+class _Mine:
+    """What a process that looks keeps."""
+
+    filler: Filler
+    catalogues: Catalogues
+    store: Store
+    looked = 0
+
+
+def _begin(opener: Callable[[], Store], rules: Rules) -> None:
+    _Mine.store = opener()
+    _Mine.filler = Filler(_Mine.store, rules)
+    _Mine.catalogues = Catalogues(_Mine.store.definitions)
+    # Nothing here forms cycles, and looking for some among a million small objects is a third of the time.
+    gc.disable()
+    parent = parent_process()
+    if parent is not None:
+        # Whoever is killed ends nobody else: without it this process would wait for work forever.
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _look(leaves: Sequence[Node], now_ms: int) -> bytes:
+    with columns_of(_Mine.store).snapshot():
+        found = _encode(_Mine.filler.look(leaves, _Mine.catalogues.now(), now_ms))
+    _Mine.looked += 1
+    if _Mine.looked % COLLECT_EVERY == 0:
+        gc.collect()
+    return found
