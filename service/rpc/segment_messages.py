@@ -23,6 +23,7 @@ REASONS: Final[Mapping[Reason, pb.SegmentReason]] = {
     Reason.SPLIT: pb.SEGMENT_REASON_SPLIT,
     Reason.TIME: pb.SEGMENT_REASON_TIME,
     Reason.DEFINED: pb.SEGMENT_REASON_DEFINED,
+    Reason.CONSENT: pb.SEGMENT_REASON_CONSENT,
 }
 _FLOWS: Final = (
     "entered", "left", "entered_by_identity", "left_by_identity", "entered_by_definition",
@@ -99,6 +100,7 @@ def fill_transitions(reply: pb.WatchSegmentChangesResponse, page: Sequence[Told]
             id=transition.message_id, segment_id=transition.segment,
             profile_id=transition.profile_id.hex(), entered=transition.entered,
             reason=REASONS[transition.reason], sequence=transition.sequence,
+            purpose=clean(transition.purpose),
         )  # fmt: skip
         set_time(message.time, transition.at_ms)
 

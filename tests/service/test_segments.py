@@ -13,9 +13,11 @@ from google.protobuf.struct_pb2 import Struct
 from identity.nodes import Identifier
 from ingest.deciding import DecidingHere, Draft, merge
 from profiles.segments.catalogue import Edit, Put
+from profiles.segments.membership import Reason
 from service.pb.onefold.v1 import profile_service_pb2 as profiles
 from service.pb.onefold.v1 import segment_service_pb2 as pb
 from service.rpc import limits
+from service.rpc.segment_messages import REASONS
 from storage.profiles import Lookup
 from tests.service.conftest import TIMEOUT_S, Api, who
 from tests.service.refusals import refused
@@ -482,3 +484,16 @@ def test_what_cannot_be_read_is_listed_and_can_be_removed(api: Api) -> None:
     assert listed.broken[0].message.startswith("near: ")
     assert refused(lambda: size(api, "tomorrow")).reason == "SEGMENT_NOT_FOUND"
     assert list(apply(api, {}, removed=("tomorrow",)).removed_ids) == ["tomorrow"]
+
+
+def test_a_member_who_withdraws_consent_is_told_with_the_purpose(api: Api) -> None:
+    apply(api, {"buyers": BUYERS})
+    ids: list[tuple[list[str], list[str]]] = [(["ads"], []), ([], ["ads"])]
+    for n, (allowed, denied) in enumerate(ids):
+        consent = {"allowedConsentIds": allowed, "deniedConsentIds": denied}
+        order(api, "asha", at=NOON + n, context={"consentManagement": consent})
+    entered, withdrawn = next(watch(api)).transitions
+    assert (entered.reason, entered.purpose) == (pb.SEGMENT_REASON_EVENT, "")
+    assert (withdrawn.reason, withdrawn.purpose) == (pb.SEGMENT_REASON_CONSENT, "ads")
+    assert not withdrawn.entered
+    assert set(REASONS) == set(Reason)
