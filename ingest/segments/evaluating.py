@@ -205,7 +205,9 @@ class Evaluator:
         reach: tuple[Node, ...],
     ) -> tuple[Standing, list[Transition], set[Node]]:
         subject, revision = asked_of
-        now_in: dict[str, bool] = dict.fromkeys(before.segments.keys() - catalogue.defined, False)
+        now_in: dict[str, bool] = dict.fromkeys(
+            before.segments.keys() - catalogue.defined - catalogue.broken.keys(), False
+        )
         dues: dict[str, int] = {}
         complete = revision >= catalogue.collects_since
         if subject is None:
