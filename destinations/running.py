@@ -17,7 +17,7 @@ from destinations.gate import Gate, Permission, Tally, Withheld, permitted
 from destinations.masking import masked
 from identity.nodes import Node
 from storage.chunks import chunks
-from storage.ports import Deliveries, Delivery
+from storage.segment_ports import Deliveries, Delivery
 
 TRANSITIONS: Final = 1_000
 """Transitions, and recipients of a delta, read at a time."""

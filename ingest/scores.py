@@ -11,7 +11,7 @@ from identity.nodes import NodeHasher
 from identity.normalize import Normalizer
 from ingest.errors import IngestError
 from profiles.segments.values import time_of
-from storage.ports import ScoreRow
+from storage.segment_ports import ScoreRow
 
 VALUE = "value"
 AT = "computed_at"

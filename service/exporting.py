@@ -20,7 +20,8 @@ from destinations.running import DELIVERED, FAILED, REFUSED, Exporter, Order, Ou
 from destinations.schedule import due_ms, wants_full
 from service.exports_file import DestinationFile
 from service.workspace import Workspace
-from storage.ports import DeadLetter, Delivery
+from storage.ports import DeadLetter
+from storage.segment_ports import Delivery
 
 LETTERS: Final = "export:"
 """How the source of a dead letter begins that a destination refused: it is no event of ours to try again."""

@@ -9,7 +9,7 @@ from profiles.segments.catalogue import Catalogue, Edit
 from profiles.segments.parse import parse_definition
 from profiles.segments.problems import BadDefinition
 from profiles.segments.tree import Definition
-from storage.ports import Definitions
+from storage.segment_ports import Definitions
 
 WORKERS_AGE_S: Final = 1.0
 """How old what a worker knows may be: it asks before a batch, and another machine answers."""

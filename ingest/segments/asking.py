@@ -16,8 +16,9 @@ from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Reason, Standing
 from storage.catalogues import Catalogues
 from storage.gathering import Answer
-from storage.ports import Flow, Store
+from storage.ports import Store
 from storage.profiles import Found
+from storage.segment_ports import Flow
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000

@@ -13,7 +13,7 @@ from profiles.segments.problems import BadDefinition, SegmentError, near, shown
 from profiles.segments.references import check_references
 from profiles.segments.tree import Definition, Segment
 from profiles.segments.write import write
-from storage.ports import Definitions
+from storage.segment_ports import Definitions
 
 DEFINITIONS_MAX: Final = 2_000
 """Segments and computed traits of a workspace: each is asked about every profile that it may concern."""

@@ -32,7 +32,8 @@ from profiles.part import decode, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
 from storage.catalogues import Catalogues
-from storage.ports import Backfill, EmbeddedStore, Store
+from storage.ports import EmbeddedStore, Store
+from storage.segment_ports import Backfill
 
 AT_ONCE_MAX: Final = 64
 """Profiles that a batch of events has evaluated at once, some 40 ms; with more it is a load, and they wait."""

@@ -28,7 +28,8 @@ from ingest.workers.timing import Timers
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause, Reason, Standing, Transition
 from storage.catalogues import WORKERS_AGE_S, Catalogues
-from storage.ports import Kept, SharedStore
+from storage.ports import SharedStore
+from storage.segment_ports import Kept
 
 STAGE = "evaluate"
 LEASE = "evaluate"

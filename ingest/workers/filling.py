@@ -16,7 +16,8 @@ from ingest.messages import LOOK
 from ingest.workers.metering import UNMETERED, SegmentMeter
 from profiles.segments.catalogue import Catalogue
 from storage.catalogues import WORKERS_AGE_S
-from storage.ports import Backfill, SharedStore
+from storage.ports import SharedStore
+from storage.segment_ports import Backfill
 
 LEAVES_AT_ONCE: Final = 500
 LAG_MAX: Final = 2_000

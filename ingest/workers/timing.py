@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from identity.nodes import Node
-from storage.ports import TIMER_SHARDS, Evaluations
+from storage.segment_ports import TIMER_SHARDS, Evaluations
 
 LOOK_EVERY_S: Final = 0.25
 """A window that ends at t is left at t + this and the time of a batch, at the latest."""

@@ -19,7 +19,7 @@ from service.output import console, errors, json_option, print_json, rows_progre
 from service.stopping import asked_to_stop
 from service.workspace import Workspace, pass_workspace
 from storage.errors import StoreUnavailable
-from storage.ports import Delivery
+from storage.segment_ports import Delivery
 
 LOOK_S: Final = 15.0
 """How often a watch looks for new files and for what is due."""

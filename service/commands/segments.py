@@ -38,7 +38,7 @@ from service.rpc.parsing import identifier_types, type_names
 from service.segment_files import read_segments
 from service.workspace import Workspace, pass_workspace
 from storage.chunks import chunks
-from storage.ports import ScoreRow
+from storage.segment_ports import ScoreRow
 
 FOLDER: Final = "segments"
 """Where definitions are looked for if no path is given."""

@@ -15,7 +15,7 @@ from profiles.segments.problems import SegmentError
 from service.pb.onefold.v1 import segment_service_pb2 as pb
 from service.rpc.errors import InvalidArgument, Violation
 from service.rpc.messages import clean, set_time
-from storage.ports import Told
+from storage.segment_ports import Told
 
 REASONS: Final[Mapping[Reason, pb.SegmentReason]] = {
     Reason.EVENT: pb.SEGMENT_REASON_EVENT,

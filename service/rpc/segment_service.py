@@ -36,8 +36,9 @@ from service.rpc.segment_messages import (
     violations,
 )
 from storage.gathering import Answer
-from storage.ports import Store, Told
+from storage.ports import Store
 from storage.profiles import ProfileReader
+from storage.segment_ports import Told
 
 
 class SegmentService(SegmentServiceServicer):

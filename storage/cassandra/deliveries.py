@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from storage.cassandra.grouped import Grouped, Write
-from storage.ports import Delivery
+from storage.segment_ports import Delivery
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Delivery).decode

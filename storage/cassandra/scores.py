@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from identity.nodes import Node
 from storage.cassandra.grouped import SMALL_PARTITIONS_MAX, Grouped, Write
-from storage.ports import ScoreRow
+from storage.segment_ports import ScoreRow
 
 
 class CassandraScores:

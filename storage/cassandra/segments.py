@@ -18,7 +18,7 @@ from storage.cassandra.grouped import Grouped, Write
 from storage.cassandra.stamps import FIRST, WriterClock
 from storage.cassandra.transitions import CassandraTransitions
 from storage.errors import StoreUnavailable
-from storage.ports import TIMER_SHARDS, Backfill, Flow, Kept, Told
+from storage.segment_ports import TIMER_SHARDS, Backfill, Flow, Kept, Told
 
 BUCKETS: Final = 256
 """Partitions of one segment's members: 100 million of them are 20 MB each."""

@@ -34,25 +34,27 @@ from storage.errors import KeyMismatch
 from storage.keys import Keys, load_keys
 from storage.metrics import UNMETERED, StoreMeter
 from storage.ports import (
-    Backfills,
     Catalog,
     Changes,
     DeadLetters,
     Decisions,
-    Definitions,
-    Deliveries,
     Devices,
-    Evaluations,
     Evidence,
     Identifiers,
     Leases,
     Lookups,
-    Memberships,
     Parts,
     People,
     Positions,
-    Scores,
     Timeline,
+)
+from storage.segment_ports import (
+    Backfills,
+    Definitions,
+    Deliveries,
+    Evaluations,
+    Memberships,
+    Scores,
 )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from identity.nodes import Node, names_device
 from profiles.segments.membership import Reason, Transition
 from storage.cassandra.grouped import Grouped, Write
-from storage.ports import Flow, Told
+from storage.segment_ports import Flow, Told
 
 CHUNK: Final = 10_000
 """Transitions of a log in one partition: a megabyte."""

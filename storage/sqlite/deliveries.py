@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from storage.ports import Delivery
+from storage.segment_ports import Delivery
 from storage.sqlite.database import Database
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -8,7 +8,7 @@ import msgspec
 from identity.nodes import Node
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import NEVER_MS, Cause, Reason, Standing, Transition
-from storage.ports import Backfill, Flow, ScoreRow, Told
+from storage.segment_ports import Backfill, Flow, ScoreRow, Told
 from storage.sqlite.database import Database
 
 _encode = msgspec.msgpack.Encoder().encode

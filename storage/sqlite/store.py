@@ -9,27 +9,22 @@ from storage.columns import Columns
 from storage.errors import KeyMismatch
 from storage.keys import Keys, create_keys, load_keys
 from storage.ports import (
-    Backfills,
     Catalog,
     Changes,
     DeadLetters,
     Decisions,
-    Definitions,
-    Deliveries,
     Devices,
     Evidence,
     Identifiers,
     Leases,
     Lookups,
-    Memberships,
     Parts,
-    Pending,
     People,
     Positions,
-    Scores,
     Store,
     Timeline,
 )
+from storage.segment_ports import Backfills, Definitions, Deliveries, Memberships, Pending, Scores
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
 from storage.sqlite.columns import SqliteColumns
 from storage.sqlite.database import Database

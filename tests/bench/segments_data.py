@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from profiles.segments.catalogue import Edit, Put
-from storage.ports import Definitions
+from storage.segment_ports import Definitions
 
 SHELVES: Final = (
     "pain-relief", "vitamins", "diabetes-care", "devices", "skin-care", "hair-care", "baby-care",

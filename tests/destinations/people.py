@@ -12,7 +12,7 @@ from destinations.destination import Destination, Mode
 from destinations.gate import Gate, Permission
 from destinations.running import Exporter, Order, Outcome
 from identity.nodes import Identifier, Node, NodeHasher
-from storage.ports import Deliveries
+from storage.segment_ports import Deliveries
 from storage.sqlite import SqliteStore
 from tests.workspace import DAY, KEYS, NOON
 

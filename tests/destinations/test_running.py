@@ -12,7 +12,7 @@ from destinations.audience import MemoryAudience
 from destinations.destination import Acknowledges, Run, Sealed, Update
 from destinations.errors import ExportRefused, TargetUnavailable
 from destinations.gate import Tally
-from storage.ports import Delivery
+from storage.segment_ports import Delivery
 from tests.destinations.people import ADS, SEGMENTS, Desk, node, permission, person, some_people
 from tests.workspace import NOON
 

@@ -19,7 +19,7 @@ from identity.nodes import Node
 from ingest.deciding import DecidingHere, Draft, merge
 from service.audience import StoreAudience
 from storage.catalogues import Catalogues
-from storage.ports import Delivery
+from storage.segment_ports import Delivery
 from tests.destinations.lotame_reader import memberships, read_day
 from tests.ingest.segments.shop import Shop
 from tests.workspace import DAY, HOUR, NOON

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from storage.ports import Delivery, Store
+from storage.ports import Store
+from storage.segment_ports import Delivery
 
 
 def run(id_: str, at: int, destination: str = "lotame") -> Delivery:

@@ -13,7 +13,8 @@ from storage.cassandra.carrying import carry_segments
 from storage.cassandra.schema import migrate
 from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.store import CassandraStore
-from storage.ports import TIMER_SHARDS, Backfill, Flow, Kept, ScoreRow, Store
+from storage.ports import Store
+from storage.segment_ports import TIMER_SHARDS, Backfill, Flow, Kept, ScoreRow
 from storage.sqlite import SqliteStore, open_store
 from tests.workspace import DAY, HOUR, KEYS, NOON
 

@@ -11,8 +11,8 @@ from ingest.pipeline import Pipeline
 from ingest.segments.here import AT_ONCE_MAX, Segments
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import Cause, Reason
-from storage.ports import ScoreRow
 from storage.profiles import Lookup
+from storage.segment_ports import ScoreRow
 from tests.ingest.segments.shop import Shop
 from tests.workspace import DAY, HOUR, NOON
 

@@ -17,16 +17,8 @@ from identity.resolve import Cluster, Refusal
 from profiles.part import decode
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import Transition
-from storage.ports import (
-    Backfill,
-    DeadLetter,
-    Kept,
-    SharedStore,
-    Store,
-    StoredPosition,
-    TimelineQuery,
-    TimelineRow,
-)
+from storage.ports import DeadLetter, SharedStore, Store, StoredPosition, TimelineQuery, TimelineRow
+from storage.segment_ports import Backfill, Kept
 from tests.ingest.workers.shared_segments import Backfills, Definitions, Evaluations, Lookups
 
 Point = Callable[[str], None]
