@@ -82,9 +82,10 @@ def made_computed(seeded: int) -> dict[str, Any]:
     return found[-1]
 
 
-def made_stream(random: Random, people: int) -> list[dict[str, Any]]:
+def made_stream(random: Random, people: int, kiosks: int) -> list[dict[str, Any]]:
     """A shop's messages, a third of them late, some told twice."""
-    events = [event for event, _ in Shop(seed=random.randrange(1000), people=people, days=DAYS)]
+    shop = Shop(seed=random.randrange(1000), people=people, days=DAYS, kiosks=kiosks)
+    events = [event for event, _ in shop]
     places = [
         n + (random.randrange(len(events)) if random.random() < 0.3 else 0)
         for n in range(len(events))

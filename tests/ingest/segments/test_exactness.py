@@ -13,13 +13,15 @@ from tests.ingest.segments.exactness import made_stream, made_trees, moments, st
 from tests.ingest.segments.shop import Shop
 
 
-def check(folder: Path, seeded: int, *, people: int, trees: int, instants: int) -> None:
+def check(
+    folder: Path, seeded: int, *, people: int, trees: int, instants: int, kiosks: int = 0
+) -> None:
     """A stream in pieces, definitions in pieces, merges and splits, and time that passes."""
     random = Random(seeded)
     shop = Shop(folder)
     shop.now = 0
     try:
-        stream = made_stream(random, people)
+        stream = made_stream(random, people, kiosks)
         waiting = list(made_trees(trees, seeded).items())
         # The computed trait comes first: segments ask for it.
         waiting.sort(key=lambda entry: entry[0] != "favourite")
@@ -90,7 +92,7 @@ def _hex(nodes: set[Node]) -> list[str]:
 
 @pytest.mark.parametrize("seeded", [1, 2])
 def test_segments_hold_whom_brute_force_says(tmp_path: Path, seeded: int) -> None:
-    check(tmp_path, seeded, people=12, trees=60, instants=5)
+    check(tmp_path, seeded, people=20, trees=80, instants=5)
 
 
 @pytest.mark.faults
