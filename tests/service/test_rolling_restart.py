@@ -14,28 +14,18 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 
+from onefold_client import RETRYING
 from service.pb.onefold.v1 import profile_service_pb2 as pb
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from storage.sqlite import open_store
-from tests.path.test_docs import python_blocks
 from tests.service.conftest import who
 
 TRIES = 30
 """Official SDKs try again for minutes."""
-
-
-def retrying() -> list[tuple[str, Any]]:
-    """The channel options that the README tells clients to use."""
-    (block,) = (block for block in python_blocks() if "retryPolicy" in block)
-    names: dict[str, Any] = {}
-    exec(block.partition("shop = ")[0], names)
-    options: list[tuple[str, Any]] = names["RETRYING"]
-    return options
 
 
 @contextmanager
@@ -94,7 +84,7 @@ class RpcCaller(Callers):
         self.port = port
 
     def run(self) -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}", options=retrying()) as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{self.port}", options=list(RETRYING)) as channel:
             stub = ProfileServiceStub(channel)
             while not self.stop.is_set():
                 try:

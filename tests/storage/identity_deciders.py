@@ -133,7 +133,8 @@ class _Log(MemoryLog):
     """Remembers who reads it."""
 
     def __init__(self, fault: Callable[[str], None]) -> None:
-        super().__init__(dict.fromkeys((LINKS, CHANGES, SETTINGS.topic("deadletters")), 1))
+        topics = (LINKS, CHANGES, *map(SETTINGS.topic, ("deadletters", "evaluate")))
+        super().__init__(dict.fromkeys(topics, 1))
         self.fault = fault
         self.consumers: list[MemoryConsumer] = []
 
