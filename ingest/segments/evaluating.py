@@ -98,7 +98,7 @@ class Evaluator:
             if after != held.get(profile_id, Standing(profile_id=profile_id)):
                 found.standings.append(after)
             if wanted[profile_id].cause & _OF_PEOPLE and not each.device_profile:
-                further = (device for device, _, _ in each.devices if device not in wanted)
+                further = (d for d, _, _ in each.devices if not _whole(wanted.get(d)))
                 found.further.update(dict.fromkeys(further, Cause.EVENT))
         for profile_id, before in held.items():
             if not is_itself(profile_id, named):
@@ -295,6 +295,11 @@ def both(one: Look | None, other: Look) -> Look:
         return other
     only = None if one.only is None or other.only is None else one.only | other.only
     return Look(one.cause | other.cause, only)
+
+
+def _whole(look: Look | None) -> bool:
+    """Whether all of a device, and of those who use it, is looked at anyway: not as its time comes alone."""
+    return look is not None and look.only is EVERY and look.cause != Cause.TIME
 
 
 def _users(gathered: Gathered) -> set[Node]:

@@ -216,3 +216,23 @@ def test_other_processes_help_to_fill_and_what_happens_meanwhile_counts(shop: Sh
     assert shop.store.backfills.get() is not None
     shop.define("once: {event: Order Completed, count: {eq: 2}}")
     assert shop.members("once") == {"ravi"}
+
+
+def test_a_device_whose_time_comes_as_its_people_change_is_looked_at_whole(shop: Shop) -> None:
+    shop.define("""
+        recent: {event: Product Viewed, within: 1d}
+        twice: {event: Product Viewed, count: {at_least: 2}}
+    """)
+    shop.see(browser="b1", user="asha", event="Logged In", at=NOON)
+    shop.see(browser="b1", view="tea", at=NOON + 2 * HOUR)  # between two people: nobody's
+    shop.see(browser="b1", user="a-old", event="Logged In", at=NOON + 4 * HOUR)
+    shop.see(browser="b1", user="a-old", event="Logged Out", at=NOON + 5 * HOUR)
+    shop.see(browser="b1", view="tea", at=NOON + 10 * HOUR)  # after a logout: nobody's
+    shop.now = NOON + 10 * HOUR
+    assert shop.members("twice") == {"b1"}
+    nodes = [node_of(shop, "asha"), node_of(shop, "a-old")]
+    DecidingHere(shop.store, shop.rules).make(
+        merge(shop.store, Draft("d1", "op", "same person", shop.now), nodes)
+    )
+    shop.wait(DAY)  # when what was viewed grows too old, too
+    assert shop.members("twice") == set()
