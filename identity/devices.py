@@ -141,24 +141,6 @@ def owners_of(
     return [_owner(start, end, history, rules) for start, end in visits]
 
 
-def moves_nothing(use: Use, uses: Iterable[Use], rules: Rules) -> bool:
-    """Whether a use that came to `uses`, or grew, surely left every visit of the device whose it was.
-
-    So it is where one person alone ever used the device, never logged out, and the use is no further from
-    another one than a device stays somebody's: all around it was that person's by the rules above.
-    """
-    if not use.person or rules.before_first_use_max_days is not None:
-        return False
-    near = False
-    for other in uses:
-        if other.person != use.person:
-            return False
-        if other.hour != use.hour:
-            apart_ms = max(other.first_ms - use.last_ms, use.first_ms - other.last_ms)
-            near = near or apart_ms <= rules.owner_idle_max_days * DAY_MS
-    return near
-
-
 def present_owner(
     uses: Iterable[Use], person_of: Callable[[Node], Node], now_ms: int, rules: Rules
 ) -> Node | None:

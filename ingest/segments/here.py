@@ -12,7 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from types import MappingProxyType
 from typing import Final
 
-from identity.devices import moves_nothing
 from identity.evidence import Use
 from identity.nodes import Node
 from identity.rules import Rules
@@ -93,7 +92,7 @@ class Segments:
         if not catalogue:
             return
         causes = self._followed()
-        looks = dict(nodes) | dict.fromkeys(self._changing_hands(uses), EVERY)
+        looks = dict(nodes) | dict.fromkeys((use.device for use in uses), EVERY)
         only = {node: looked for node, looked in looks.items() if node not in causes}
         for node in looks:
             causes[node] = causes.get(node, Cause(0)) | Cause.EVENT
@@ -102,15 +101,6 @@ class Segments:
             self._store.pending.add(causes)
         elif causes:
             self._evaluate(catalogue, causes, only)
-
-    def _changing_hands(self, uses: Sequence[Use]) -> set[Node]:
-        """Devices of which a visit may be somebody else's now."""
-        held = self._store.devices.uses_of({use.device for use in uses}) if uses else {}
-        return {
-            use.device
-            for use in uses
-            if not moves_nothing(use, held.get(use.device, ()), self._rules)
-        }
 
     def _followed(self) -> dict[Node, Cause]:
         """Whom the changes of people concern that came since they were last followed."""

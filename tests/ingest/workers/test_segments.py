@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from identity.nodes import Node
-from ingest.folding import Folded, Folder
 from ingest.workers.evaluate import Evaluate
 from profiles.segments.catalogue import Edit, Put
 from profiles.segments.membership import Transition
@@ -211,27 +210,12 @@ def _tell_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evaluate, "_keep", keep)
 
 
-def _touch_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Folder.fold
-
-    def fold(self: Folder, batch: Any, looked_at: Any) -> Folded:
-        parts, _ = self._read({activity.leaf for _, activity in batch})
-        self._remember(parts)
-        known = [a for at, a in batch if at <= parts[a.leaf].offset]
-        old = {node for a in known for node in (a.leaf, a.facts.device)}
-        found = real(self, batch, looked_at)
-        new = {node: only for node, only in found.touched.items() if node not in old}
-        return Folded(found.counted, new)
-
-    monkeypatch.setattr(Folder, "fold", fold)
-
-
 def _tell_nobody_of_merges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.workers.publishing.causes_of", lambda changes: {})
 
 
 MISTAKES: tuple[tuple[Callable[[pytest.MonkeyPatch], None], int], ...] = (
-    (_never_again, 0), (_never_check, 98), (_tell_first, 3), (_touch_once, 2),
+    (_never_again, 0), (_never_check, 98), (_tell_first, 3),
     (_tell_nobody_of_merges, 4),
 )  # fmt: skip
 """Mistakes, and a history that is known to notice: the search begins there."""
