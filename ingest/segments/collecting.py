@@ -6,9 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from identity.nodes import Node
-from profiles.facts import NAME_MAX, hash64
+from profiles.facts import hash64
 from profiles.fold import collect_again
 from profiles.part import Part
+from profiles.segments import collect
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.collect import Collecting, Hit
 from storage.ports import Store, TimelineQuery, TimelineRow
@@ -28,7 +29,7 @@ _decode = msgspec.json.Decoder(_Said).decode
 
 def key_of(type_: str, name: str) -> str:
     """The key under which an event is counted, as in `profiles.facts.Facts.event`."""
-    return name[:NAME_MAX].lower() if type_ == "track" else "$" + type_
+    return collect.key_of(name) if type_ == "track" else "$" + type_
 
 
 def hits_of(
