@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,10 @@ class Owned(msgspec.Struct, frozen=True):
 
     person: Node | None
     why: Why
+
+
+_KIOSK: Final = Owned(None, Why.KIOSK)
+_UNUSED: Final = Owned(None, Why.UNUSED)
 
 
 class _History:
@@ -134,11 +138,40 @@ def owners_of(
 ) -> list[Owned]:
     """Whose each visit `(start_ms, end_ms)` is. `person_of` gives a person node's profile id today."""
     history = _History(uses, person_of)
-    if len(history.people) > rules.owners_max:
-        return [Owned(None, Why.KIOSK)] * len(visits)
-    if not history.people:
-        return [Owned(None, Why.UNUSED)] * len(visits)
-    return [_owner(start, end, history, rules) for start, end in visits]
+    return [_whose(visit, history, rules) for visit in visits]
+
+
+class Known(NamedTuple):
+    """What is known of a device at some time."""
+
+    visits: Sequence[tuple[int, int]]
+    """(start_ms, end_ms), oldest first."""
+    uses: Sequence[Use]
+
+
+def all_stay(before: Known, after: Known, person_of: Callable[[Node], Node], rules: Rules) -> bool:
+    """Whether each visit of `before` is whose it was, where visits have only grown and uses only come.
+
+    False also where a visit is no longer told apart, where the device begins to be too many people's, and
+    where the first visit is nobody's: before it, the device had no activity of its own.
+    """
+    if before == after:
+        return True
+    then, now = _History(before.uses, person_of), _History(after.uses, person_of)
+    if (len(then.people) > rules.owners_max) is not (len(now.people) > rules.owners_max):
+        return False
+    starts = [start for start, _ in after.visits]
+    owners = [_whose(visit, now, rules).person for visit in after.visits]
+    nobodys = False
+    for visit in before.visits:
+        place = bisect_right(starts, visit[0]) - 1
+        if place < 0 or after.visits[place][1] < visit[1]:
+            return False
+        owner = _whose(visit, then, rules).person
+        nobodys = nobodys or owner is None
+        if owner != owners[place]:
+            return False
+    return nobodys or None not in owners
 
 
 def present_owner(
@@ -151,6 +184,12 @@ def present_owner(
     # A client's clock may have put the newest use after now; it is the newest all the same.
     at_ms = max(now_ms, history.newest_ms() + 1)
     return _owner(at_ms, at_ms, history, rules).person
+
+
+def _whose(visit: tuple[int, int], history: _History, rules: Rules) -> Owned:
+    if len(history.people) > rules.owners_max:
+        return _KIOSK
+    return _owner(*visit, history, rules) if history.people else _UNUSED
 
 
 def _owner(start_ms: int, end_ms: int, history: _History, rules: Rules) -> Owned:

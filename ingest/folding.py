@@ -1,7 +1,7 @@
 """The fold stage: each event counts once, in the part of its leaf (DESIGN §4)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -11,7 +11,7 @@ from ingest.segments.collecting import bring_up_to_date, hits_of
 from ingest.segments.evaluating import EVERY, NOTHING, Only
 from profiles.facts import Facts
 from profiles.fold import Entry, fold
-from profiles.part import Body, Part, decode, encode
+from profiles.part import Body, Part, decode, encode, visit_spans
 from profiles.segments.catalogue import Catalogue
 from storage.ports import Store, TimelineRow
 
@@ -41,6 +41,13 @@ def activity_of(leaf: Node, event: Event, facts: Facts) -> Activity:
     )  # fmt: skip
 
 
+class Grown(NamedTuple):
+    """The visits of a device, (start_ms, end_ms) each, oldest first."""
+
+    before: list[tuple[int, int]]
+    after: list[tuple[int, int]]
+
+
 class Folded(msgspec.Struct, frozen=True):
     """What became of a batch."""
 
@@ -49,6 +56,11 @@ class Folded(msgspec.Struct, frozen=True):
     """Leaves to which something happened, perhaps at an earlier try, and which segments that can change.
 
     And devices that are new to a leaf: whose their visits are shows when its part names them.
+    """
+    grown: dict[Node, Grown] = {}
+    """Of devices among them those with a visit that began, or is longer now.
+
+    With it, visits there were may have become somebody else's: then all of their segments can change.
     """
 
 
@@ -108,6 +120,11 @@ class Folder:
         # Only what stands at a new position: a part at a position is written once.
         moved = {leaf: parts[leaf] for leaf in (*entries, *again)}
         bring_up_to_date(self._store, catalogue, moved)
+        before = {
+            leaf: visit_spans(parts[leaf])
+            for leaf in entries
+            if leaf in touched and names_device(leaf)
+        }
         for leaf, some in entries.items():
             fold(parts[leaf], leaf, some)
         for leaf, position in again.items():
@@ -120,7 +137,12 @@ class Folder:
         if self._catalogue().revision != catalogue.revision:
             # Whoever fills a segment that was defined meanwhile may have passed these leaves.
             touched = _named(activity for _, activity in batch)
-        return Folded(sum(map(len, entries.values())), touched)
+        grown = {leaf: Grown(then, visit_spans(parts[leaf])) for leaf, then in before.items()}
+        return Folded(
+            sum(map(len, entries.values())),
+            touched,
+            {leaf: each for leaf, each in grown.items() if each.before != each.after},
+        )
 
     def forget(self) -> None:
         """Drop cached parts: somebody else may have folded their leaves since."""
@@ -188,15 +210,8 @@ def _changes(catalogue: Catalogue, leaf: Node, part: Part, entries: Iterable[Ent
         device = facts.device not in (None, leaf) and facts.device not in body.devices
         if part.offset < 0 or device or _says_otherwise(body, facts):
             return EVERY
-        if names_device(leaf) and not _within_a_visit(part, facts.time_ms):
-            # A visit that grows may become another's, with all that is in it.
-            return EVERY
         found |= catalogue.changed_by(facts, entry.hits)
     return frozenset(found)
-
-
-def _within_a_visit(part: Part, time_ms: int) -> bool:
-    return any(visit.start_ms <= time_ms <= visit.end_ms for visit in part.visits)
 
 
 def _says_otherwise(body: Body, facts: Facts) -> bool:

@@ -80,12 +80,15 @@ class Pipeline:
                     ]
                 )
                 counted = folded.counted
-                news = self._memory.remember(said)
+                news = self._memory.remember(
+                    said, folded.grown if self._segments.catalogue() else None
+                )
                 if news.said:
                     identify_here(self._store, news.said, self._rules)
                 self._segments.touch(
-                    folded.touched | dict.fromkeys(news.companions, EVERY), news.uses
-                )
+                    folded.touched | dict.fromkeys(news.companions, EVERY),
+                    folded.grown, news.uses, news.used,
+                )  # fmt: skip
             if said.refused:
                 self._store.dead_letters.add([letter_of(each, origin) for each in said.refused])
             if positions:

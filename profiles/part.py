@@ -138,6 +138,11 @@ class Part(msgspec.Struct, array_like=True, gc=False):
     """The revision of the segments whose collectors have seen all its events; later ones have not."""
 
 
+def visit_spans(part: Part) -> list[tuple[int, int]]:
+    """(start_ms, end_ms) of each visit, oldest first."""
+    return [(visit.start_ms, visit.end_ms) for visit in part.visits]
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Part)
 

@@ -10,7 +10,7 @@ from identity.devices import owners_of
 from identity.evidence import Use
 from identity.nodes import Node
 from identity.rules import Rules
-from profiles.part import Body, Part, Visit, decode
+from profiles.part import Body, Part, Visit, decode, visit_spans
 from storage.ports import Held, Named, Store
 
 NEWEST: Final = 1 << 62
@@ -72,8 +72,7 @@ class Gathered(msgspec.Struct, frozen=True):
         device, part, uses = entry
         if not part.visits:
             return []
-        spans = [(visit.start_ms, visit.end_ms) for visit in part.visits]
-        owned = owners_of(spans, uses, self.person_of.__getitem__, rules)
+        owned = owners_of(visit_spans(part), uses, self.person_of.__getitem__, rules)
         mine = None if self.resolved.profile_id == device else self.resolved.profile_id
         return [
             visit for visit, owner in zip(part.visits, owned, strict=True) if owner.person == mine

@@ -254,8 +254,7 @@ class Evaluator:
         if uses:
             standings = self._store.memberships.get(devices)
             for device, some in uses.items():
-                # An event may lengthen a visit, or make one of two: then all of it may be somebody else's.
-                looks_at = wanted[device] = Look(looks[device].cause)
+                looks_at = wanted[device]
                 users = {use.person for use in some if use.person}
                 # Who uses a kiosk has none of its visits: they are looked at when it becomes one, or none.
                 known = device in standings and standings[device].kiosk

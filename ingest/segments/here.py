@@ -7,7 +7,7 @@ waits in the store, and so does what time changes: `settle` catches up, and whoe
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from types import MappingProxyType
 from typing import Final
@@ -27,6 +27,7 @@ from ingest.segments.evaluating import (
 )
 from ingest.segments.filling import LEAVES_AT_ONCE as PIECE
 from ingest.segments.filling import Filled, Filler, Filling, processes_here
+from ingest.segments.moving import Spans, moved
 from profiles.part import decode, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
@@ -83,16 +84,24 @@ class Segments:
         """The segments in force."""
         return self._catalogues.now()
 
-    def touch(self, nodes: Mapping[Node, Only], uses: Sequence[Use] = ()) -> None:
+    def touch(
+        self,
+        nodes: Mapping[Node, Only],
+        grown: Mapping[Node, tuple[Spans, Spans]] = MappingProxyType({}),
+        uses: Collection[Use] = (),
+        used: Mapping[Node, Sequence[Use]] = MappingProxyType({}),
+    ) -> None:
         """Something happened to leaves or devices; call it in the transaction that made it so.
 
-        Each with the segments that this can change. `uses` of devices came with it.
+        Each with the segments that this can change while every visit stays whose it is. `grown`, `uses` and
+        `used` say of which devices that must be seen (`moving.moved`).
         """
         catalogue = self.catalogue()
         if not catalogue:
             return
         causes = self._followed()
-        looks = dict(nodes) | dict.fromkeys((use.device for use in uses), EVERY)
+        elsewhere = moved(self._store, self._rules, grown, uses, used)
+        looks = dict(nodes) | dict.fromkeys(elsewhere, EVERY)
         only = {node: looked for node, looked in looks.items() if node not in causes}
         for node in looks:
             causes[node] = causes.get(node, Cause(0)) | Cause.EVENT

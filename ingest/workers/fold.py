@@ -11,7 +11,7 @@ from ingest.folding import Activity, Folder
 from ingest.kafka.settings import KafkaSettings
 from ingest.log import Log, LogRefused, Membership, Message, Producer
 from ingest.messages import activity_in, encode_look, look_of, position_of, refused_message
-from ingest.segments.evaluating import Look, both
+from ingest.segments.evaluating import EVERY, Look, both
 from ingest.workers.letters import FAILED, UNREADABLE, LetterBox
 from ingest.workers.metering import UNMETERED, Meter
 from ingest.workers.running import BATCH_MESSAGES, Worker, place_of
@@ -101,7 +101,8 @@ class Fold:
         self._catalogues.now(revision)
         folded = self._folder.fold(batch, {leaf: at for leaf, (at, _) in looks.items()})
         if self._evaluate is not None and (folded.touched or looks):
-            found = {leaf: Look(Cause.EVENT, only) for leaf, only in folded.touched.items()}
+            touched = folded.touched | dict.fromkeys(folded.grown, EVERY)
+            found = {leaf: Look(Cause.EVENT, only) for leaf, only in touched.items()}
             for leaf in looks:
                 found[leaf] = both(found.get(leaf), Look(Cause.DEFINED))
             for node, look in found.items():
