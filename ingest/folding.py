@@ -11,7 +11,7 @@ from ingest.segments.collecting import bring_up_to_date, hits_of
 from ingest.segments.evaluating import EVERY, NOTHING, Only
 from profiles.facts import Facts
 from profiles.fold import Entry, fold
-from profiles.part import Body, Part, decode, encode, visit_spans
+from profiles.part import LARGE_BYTES, Body, Part, decode, encode, visit_spans
 from profiles.segments.catalogue import Catalogue
 from storage.ports import Store, TimelineRow
 
@@ -62,6 +62,8 @@ class Folded(msgspec.Struct, frozen=True):
 
     With it, visits there were may have become somebody else's: then all of their segments can change.
     """
+    large: frozenset[Node] = frozenset()
+    """Those among them of which so much is kept that looking at it takes long."""
 
 
 class Folder:
@@ -130,9 +132,8 @@ class Folder:
         for leaf, position in again.items():
             parts[leaf].offset = max(parts[leaf].offset, position)
         changed.update(moved)
-        self._store.parts.write(
-            {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
-        )
+        written = {leaf: (parts[leaf].offset, encode(parts[leaf])) for leaf in changed}
+        self._store.parts.write(written)
         self._remember(parts)
         if self._catalogue().revision != catalogue.revision:
             # Whoever fills a segment that was defined meanwhile may have passed these leaves.
@@ -142,6 +143,7 @@ class Folder:
             sum(map(len, entries.values())),
             touched,
             {leaf: each for leaf, each in grown.items() if each.before != each.after},
+            frozenset(leaf for leaf, (_, blob) in written.items() if len(blob) > LARGE_BYTES),
         )
 
     def forget(self) -> None:

@@ -80,15 +80,12 @@ class Pipeline:
                     ]
                 )
                 counted = folded.counted
-                news = self._memory.remember(
-                    said, folded.grown if self._segments.catalogue() else None
-                )
+                moved = self._segments.moved(folded.grown, self._memory.new_uses(said))
+                news = self._memory.remember(said)
                 if news.said:
                     identify_here(self._store, news.said, self._rules)
-                self._segments.touch(
-                    folded.touched | dict.fromkeys(news.companions, EVERY),
-                    folded.grown, news.uses, news.used,
-                )  # fmt: skip
+                looks = folded.touched | dict.fromkeys([*news.companions, *moved], EVERY)
+                self._segments.touch(looks, folded.large)
             if said.refused:
                 self._store.dead_letters.add([letter_of(each, origin) for each in said.refused])
             if positions:

@@ -1,6 +1,6 @@
 """What record keeps of a batch beside its events: identifiers, uses of devices, companions."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -22,8 +22,6 @@ class News(msgspec.Struct, frozen=True):
     """Uses that are new, or longer than they were."""
     companions: Collection[Node]
     """Devices that go together, as was not known before."""
-    used: Mapping[Node, Sequence[Use]] = {}
-    """What was known of the uses of their devices, and of those that were asked for."""
 
 
 class Memory:
@@ -34,27 +32,24 @@ class Memory:
         self._vault = vault
         self._known = Known()
 
-    def remember(self, said: Recorded, devices: Collection[Node] | None = None) -> News:
-        """Store identifiers, uses and companions; what is left to say of them.
+    def new_uses(self, said: Recorded) -> Sequence[Use]:
+        """Those that `remember` will store: new ones, or longer than they were."""
+        return self._known.new_uses(said)
 
-        With `devices`, also what was known of their uses, and of those of whatever the news name.
-        """
+    def remember(self, said: Recorded) -> News:
+        """Store identifiers, uses and companions; what is left to say of them."""
         new = self._known.new_identifiers(said)
         unknown = new.keys() - self._store.identifiers.known(new)
         self._store.identifiers.put(
             {node: (new[node].type, self._vault.seal(node, new[node].value)) for node in unknown}
         )
         uses, companions = self._known.new_uses(said), self._known.new_companions(said)
-        used = None
-        if devices is not None:
-            used = self._store.devices.uses_of({*devices, *(use.device for use in uses)})
         self._store.devices.merge_uses(uses)
         self._store.devices.merge_companions(companions)
         return News(
             Statements(self._known.new_links(said), said.must_links),
             uses,
             {each.node for each in companions if not self._known.knows(each)},
-            used or {},
         )
 
     def learn(self, said: Recorded) -> None:

@@ -27,6 +27,8 @@ TRAITS_MAX: Final = 300
 """Segment's Unify drops more traits than this too (facts/rudderstack.md §1.4)."""
 DEVICES_MAX: Final = 100
 PURPOSES_MAX: Final = 100
+LARGE_BYTES: Final = 1 << 17
+"""A part beyond this, as of a device in a shop, takes milliseconds to read: a busy person has a third of it."""
 OTHER_EVENTS: Final = "$other"
 """Counter of the events whose names are beyond EVENT_NAMES_MAX."""
 

@@ -17,7 +17,6 @@ from identity.nodes import Node
 from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
 from ingest.segments.evaluating import (
-    EVERY,
     NOTHING,
     Evaluated,
     Evaluator,
@@ -84,31 +83,33 @@ class Segments:
         """The segments in force."""
         return self._catalogues.now()
 
-    def touch(
-        self,
-        nodes: Mapping[Node, Only],
-        grown: Mapping[Node, tuple[Spans, Spans]] = MappingProxyType({}),
-        uses: Collection[Use] = (),
-        used: Mapping[Node, Sequence[Use]] = MappingProxyType({}),
-    ) -> None:
+    def moved(
+        self, grown: Mapping[Node, tuple[Spans, Spans]], uses: Collection[Use]
+    ) -> Collection[Node]:
+        """Devices with visits that are somebody else's now (`moving.moved`); new `uses` are not stored yet."""
+        return moved(self._store, self._rules, grown, uses) if self.catalogue() else ()
+
+    def touch(self, nodes: Mapping[Node, Only], large: Collection[Node] = ()) -> None:
         """Something happened to leaves or devices; call it in the transaction that made it so.
 
-        Each with the segments that this can change while every visit stays whose it is. `grown`, `uses` and
-        `used` say of which devices that must be seen (`moving.moved`).
+        Each with the segments that this can change. `large` ones wait for whoever asks next: what comes in
+        between is looked at once.
         """
         catalogue = self.catalogue()
         if not catalogue:
             return
         causes = self._followed()
-        elsewhere = moved(self._store, self._rules, grown, uses, used)
-        looks = dict(nodes) | dict.fromkeys(elsewhere, EVERY)
-        only = {node: looked for node, looked in looks.items() if node not in causes}
-        for node in looks:
+        only = {node: looked for node, looked in nodes.items() if node not in causes}
+        for node in nodes:
             causes[node] = causes.get(node, Cause(0)) | Cause.EVENT
         self._note(causes)
-        if len(causes) > AT_ONCE_MAX:
-            self._store.pending.add(causes)
-        elif causes:
+        waiting = (
+            causes if len(causes) > AT_ONCE_MAX else {n: causes[n] for n in large if n in causes}
+        )
+        if waiting:
+            self._store.pending.add(waiting)
+            causes = {node: cause for node, cause in causes.items() if node not in waiting}
+        if causes:
             self._evaluate(catalogue, causes, only)
 
     def _followed(self) -> dict[Node, Cause]:

@@ -14,35 +14,34 @@ Spans = Sequence[tuple[int, int]]
 
 
 def moved(
-    store: Store,
-    rules: Rules,
-    grown: Mapping[Node, tuple[Spans, Spans]],
-    uses: Collection[Use],
-    used: Mapping[Node, Sequence[Use]],
-) -> set[Node]:
+    store: Store, rules: Rules, grown: Mapping[Node, tuple[Spans, Spans]], uses: Collection[Use]
+) -> list[Node]:
     """Devices of which not every visit there was is whose it was.
 
-    `grown`: the visits before and after, of those where they changed; `uses` are new or longer than they
-    were, `used` are those before, of every device in either.
+    `grown`: the visits before and after, of those where they changed. `uses` are about to be stored.
     """
-    if not grown and not uses:
-        return set()
-    now: dict[Node, dict[tuple[Node, int], Use]] = {
+    devices = grown.keys() | {use.device for use in uses}
+    if not devices:
+        return []
+    # What is nobody's because of many people stays so, until people change.
+    kiosks = {each.profile_id for each in store.memberships.get(devices).values() if each.kiosk}
+    used = store.devices.uses_of(devices - kiosks)
+    now = {
         device: {(use.person, use.hour): use for use in used.get(device, ())}
-        for device in grown.keys() | {use.device for use in uses}
+        for device in devices - kiosks
     }
     for use in uses:
-        registers, key = now[use.device], (use.person, use.hour)
-        registers[key] = registers[key].merge(use) if key in registers else use
+        if (registers := now.get(use.device)) is not None:
+            key = (use.person, use.hour)
+            registers[key] = registers[key].merge(use) if key in registers else use
     people = {person for registers in now.values() for person, _ in registers if person}
     person_of = people_of(store, people).__getitem__
     blobs = store.parts.read([device for device in now if device not in grown])
-    stayed = {device: visit_spans(decode_lean(blob)) for device, blob in blobs.items()}
-    found = set()
+    found = []
     for device, registers in now.items():
-        here = stayed.get(device, [])
+        here = visit_spans(decode_lean(blobs[device])) if device in blobs else []
         before, after = grown.get(device, (here, here))
         then = Known(before, used.get(device, ()))
         if not all_stay(then, Known(after, list(registers.values())), person_of, rules):
-            found.add(device)
+            found.append(device)
     return found

@@ -46,6 +46,8 @@ class Defined(msgspec.Struct, frozen=True):
     """Of the edit that gave it its present form."""
 
 
+CHANGED_MAX: Final = 4_096
+"""Kinds of events (traits, purposes and collectors) of which is remembered what they can change."""
 OWN_NUMBERS: Final = 1 << 12
 """Numbers of one definition: more than it can have conditions and what must follow them."""
 EDIT_NUMBERS: Final = OWN_NUMBERS << 11
@@ -138,6 +140,11 @@ class Catalogue:
         return max((since for _, since in self._numbers.values()), default=NOTHING)
 
     @cached_property
+    def _changed(self) -> dict[tuple[tuple[str | int, ...], ...], frozenset[str]]:
+        """What events like those seen before can change."""
+        return {}
+
+    @cached_property
     def live(self) -> frozenset[int]:
         """The numbers in force."""
         return frozenset(self.numbers.values())
@@ -224,9 +231,17 @@ class Catalogue:
 
     def changed_by(self, facts: Facts, hits: Iterable[int]) -> frozenset[str]:
         """The segments that an event which collectors keep can change, beyond what it says about who is who."""
-        purposes = [purpose for purpose, _ in facts.consent]
-        found = self._index.by((), facts.traits, purposes, event=True)
-        return frozenset(found.union(*[self._by_number[number] for number in hits]))
+        traits, purposes = tuple(facts.traits), tuple([name for name, _ in facts.consent])
+        numbers = tuple(hits)
+        asked = (traits, purposes, numbers)
+        found = self._changed.get(asked)
+        if found is None:
+            by_facts = self._index.by((), traits, purposes, event=True)
+            found = frozenset(by_facts.union(*[self._by_number[number] for number in numbers]))
+            if len(self._changed) >= CHANGED_MAX:
+                self._changed.clear()
+            self._changed[asked] = found
+        return found
 
 
 def id_of(definition: Definition) -> str:

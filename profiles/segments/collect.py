@@ -27,7 +27,7 @@ from profiles.segments.tree import (
     Where,
     conditions,
 )
-from profiles.segments.values import MONEY, holds, values_at
+from profiles.segments.values import MONEY, holds, texts_at, values_at
 
 HITS_MAX: Final = 500
 """Hits kept one by one, newest first; a count that needs more is refused or counted by days."""
@@ -187,7 +187,7 @@ class Collecting:
 
 
 class _Choice:
-    """Collectors of one event: of those that want one text in one property only that one is asked."""
+    """Collectors of one event: of those that want one text at one place only that one is asked."""
 
     def __init__(self, collectors: Mapping[int, Collector]) -> None:
         self._always: list[tuple[int, Collector]] = []
@@ -197,22 +197,21 @@ class _Choice:
             if wanted is None:
                 self._always.append(pair)
             else:
-                name, text = wanted
-                self._by_text.setdefault(name, {}).setdefault(text, []).append(pair)
+                path, text = wanted
+                self._by_text.setdefault(path, {}).setdefault(text, []).append(pair)
 
-    def of(self, properties: Mapping[str, Any]) -> Iterator[tuple[int, Collector]]:
+    def of(self, properties: dict[str, Any]) -> Iterator[tuple[int, Collector]]:
         """All that may match."""
         yield from self._always
-        for name, by_text in self._by_text.items():
-            text = properties.get(name)
-            if isinstance(text, str):
+        for path, by_text in self._by_text.items():
+            for text in texts_at(properties, path):
                 yield from by_text.get(text, ())
 
 
 def _wanted_text(where: Where) -> tuple[str, str] | None:
-    """A property of the event itself that must be one text, if there is one."""
+    """A place at which an event, or one of its items, must have one text, if there is one."""
     for path, checks in where:
-        if "." not in path and path not in MONEY:
+        if path.count(".") <= 1 and path.rpartition(".")[2] not in MONEY:
             for check in checks:
                 if check.op is Op.EQ and isinstance(check.value, str):
                     return path, check.value

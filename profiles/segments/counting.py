@@ -165,7 +165,7 @@ class Counting:
         if self._follow is not None:
             member, until, exact = self._followed(subject, timeline, inside, until, now_ms)
             return Verdict(member, until, exact and more is _NONE)
-        known = self._value(timeline.hits, *inside)
+        known = self._known(timeline, *inside)
         added = {Of.COUNT: more.events, Of.SUM: more.amount}.get(self._of, 0)
         member = self._passes(known + added)
         exact = more is _NONE or (more.exact and self._of is not Of.DISTINCT)

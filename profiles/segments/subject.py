@@ -1,6 +1,6 @@
 """What conditions ask about a profile, and what they answer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -28,7 +28,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     traits: Mapping[str, Any] = {}
     first_ms: int | None = None
     last_ms: int | None = None
-    collected: Mapping[int, Collected] = {}
+    collected: Mapping[int, Sequence[Collected]] = {}
+    """What each collector keeps, in one part or in several."""
     consent: Mapping[str, bool] = {}
     identifier_types: frozenset[str] = frozenset()
     scores: Mapping[str, tuple[float, int]] = {}
@@ -42,7 +43,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         """The events of a collector, ready to be asked; do not change what is `collected` afterwards."""
         found = self.timelines.get(number)
         if found is None:
-            found = self.timelines[number] = timeline_of(self.collected.get(number))
+            some = self.collected.get(number)
+            whole = some and (some[0] if len(some) == 1 else merged(some))
+            found = self.timelines[number] = timeline_of(whole or None)
         return found
 
 
@@ -53,12 +56,14 @@ def subject_of(
 ) -> Subject:
     """The subject whose parts are `bodies`; their order does not matter."""
     parts = list(bodies)
+    collected: dict[int, list[Collected]] = {}
+    for body in parts:
+        for number, some in body.collected.items():
+            collected.setdefault(number, []).append(some)
     if len(parts) == 1:
-        whole = parts[0]
-        traits, consent, collected = whole.traits, whole.consent, whole.collected
+        traits, consent = parts[0].traits, parts[0].consent
     else:
         traits, consent = {}, {}
-        several: dict[int, list[Collected]] = {}
         for body in parts:
             for name, trait in body.traits.items():
                 held = traits.get(name)
@@ -68,11 +73,6 @@ def subject_of(
                 known = consent.get(purpose)
                 if known is None or stated.beats(known):
                     consent[purpose] = stated
-            for number, some in body.collected.items():
-                several.setdefault(number, []).append(some)
-        collected = {
-            number: some[0] if len(some) == 1 else merged(some) for number, some in several.items()
-        }
     events = any(body.events for body in parts)
     return Subject(
         traits={name: trait.value for name, trait in traits.items() if trait.value is not None},

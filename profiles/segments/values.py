@@ -134,6 +134,15 @@ def _some(value: Any, where: Sequence[tuple[Sequence[str], tuple[Check, ...]]]) 
     return _holds(value if isinstance(value, dict) else {}, where)
 
 
+def texts_at(properties: Mapping[str, Any], path: str) -> set[str]:
+    """The texts that `holds` compares at a path of one step, or of two."""
+    head, _, name = path.rpartition(".")
+    within = properties.get(head) if head else properties
+    each_of = within[:VALUES_MAX] if isinstance(within, list) else [within]
+    texts = [each.get(name) for each in each_of if isinstance(each, dict)]
+    return {text for text in texts if isinstance(text, str)}
+
+
 def _read(value: Any, name: str) -> Any:
     """A number that is written as text, where that is usual."""
     if name in MONEY and isinstance(value, str) and (read := micros(value)) is not None:
