@@ -213,14 +213,16 @@ class Evaluator:
         if subject is None:
             now_in, complete = dict.fromkeys(before.segments, False), True
         else:
-            asked: Iterable[str] = catalogue.segments if complete else catalogue.ready_at(revision)
+            ready = None if complete else catalogue.ready_at(revision)
             dues = {key: at for key, at in before.dues.items() if key in catalogue.defined}
-            if look.only is not None and before.knows_dues:
-                due = {key for key, at in before.dues.items() if at <= now_ms}
-                asked = (look.only | due).intersection(asked)
-            judge_of = catalogue.judges.of
-            for segment_id in asked:
-                now_in[segment_id], until_ms, _ = judge_of(segment_id)(subject, now_ms)
+            judges = catalogue.judges
+            if look.only is None or not before.knows_dues:
+                asked = judges.every if ready is None else judges.some(ready)
+            else:
+                only = look.only.union([key for key, at in before.dues.items() if at <= now_ms])
+                asked = judges.some(only if ready is None else only.intersection(ready))
+            for segment_id, judge in asked:
+                now_in[segment_id], until_ms, _ = judge(subject, now_ms)
                 if until_ms < NEVER_MS:
                     dues[segment_id] = until_ms
                 elif dues:

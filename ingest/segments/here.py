@@ -87,7 +87,13 @@ class Segments:
         self, grown: Mapping[Node, tuple[Spans, Spans]], uses: Collection[Use]
     ) -> Collection[Node]:
         """Devices with visits that are somebody else's now (`moving.moved`); new `uses` are not stored yet."""
-        return moved(self._store, self._rules, grown, uses) if self.catalogue() else ()
+        if not self.catalogue():
+            return ()
+        devices = grown.keys() | {use.device for use in uses}
+        # A load waits anyhow, and then all of each is looked at.
+        return (
+            devices if len(devices) > AT_ONCE_MAX else moved(self._store, self._rules, grown, uses)
+        )
 
     def touch(self, nodes: Mapping[Node, Only], large: Collection[Node] = ()) -> None:
         """Something happened to leaves or devices; call it in the transaction that made it so.

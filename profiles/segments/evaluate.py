@@ -1,6 +1,7 @@
 """Whether a profile is in a segment now, and until when that holds if nothing happens (DESIGN §4)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 from profiles.segments.collect import Collector, collector_of
@@ -55,6 +56,15 @@ class Judges:
     def verdict(self, segment_id: str, subject: Subject, now_ms: int) -> Verdict:
         """Whether the subject is in a segment now. It holds until `valid_until_ms` if nothing happens."""
         return (self._made.get(segment_id) or self.of(segment_id))(subject, now_ms)
+
+    @cached_property
+    def every(self) -> list[tuple[str, Judge]]:
+        """All of them, in order of id."""
+        return [(key, self.of(key)) for key in sorted(self._segments)]
+
+    def some(self, segment_ids: Iterable[str]) -> list[tuple[str, Judge]]:
+        """Those of them that there are."""
+        return [(key, self.of(key)) for key in segment_ids if key in self._segments]
 
     def of(self, segment_id: str) -> Judge:
         """The judge of a segment. KeyError if there is none, or nothing is collected for a condition."""

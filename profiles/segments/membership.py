@@ -110,9 +110,10 @@ def changed(
     segments = dict(held.segments)
     told = []
     sequence = held.sequence
-    for segment, member in sorted(now_in.items()):
-        if member == (segment in segments):
-            continue
+    for segment in sorted(
+        [each for each, member in now_in.items() if member != (each in segments)]
+    ):
+        member = now_in[segment]
         sequence += 1
         told.append(Transition(held.profile_id, sequence, segment, member, at_ms, reason))
         if member:
@@ -131,6 +132,8 @@ def consent_told(
 ) -> list[Transition]:
     """What is told of purposes that members grant from now on, or no longer; numbered past `sequence`."""
     stayed = sorted(held.segments.keys() & segments.keys())
+    if not stayed or consent == held.consent:
+        return []
     granted = {purpose for purpose, given in consent.items() if given}
     before = {purpose for purpose, given in held.consent.items() if given}
     return [
