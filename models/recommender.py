@@ -125,6 +125,10 @@ class Recommender:
         self.items = list(self.code)
         self._learned = len(bundle.items)
         self._models = dict(bundle.models)
+        # Asked of each class once: Python looks at every method of a protocol each time.
+        self._narrowing = {
+            name: model for name, model in self._models.items() if isinstance(model, Narrowing)
+        }
         if RecentlyViewed.name in self._models:
             self._models[RecentlyViewed.name] = RecentlyViewed.restore(
                 {}, {"size": np.array([len(self.items)])}
@@ -190,9 +194,10 @@ class Recommender:
     ) -> tuple[Best | None, int]:
         """The items to answer and how many looser masks that took; None if the model says nothing."""
         alone = not (request.looser or request.favours or request.variety)
-        if alone and request.surface not in LIKENESS and isinstance(model, Narrowing):
+        narrow = self._narrowing.get(model.name)
+        if alone and request.surface not in LIKENESS and narrow is not None:
             allowed = _allowed(request, blocked)[: self._learned]
-            return model.best(history, allowed, room), 0
+            return narrow.best(history, allowed, room), 0
         scores = self._scores(model, request, history)
         return (None, 0) if scores is None else _best(scores, blocked, room, request)
 

@@ -75,21 +75,13 @@ def merge(bodies: Iterable[Body]) -> Body:
     """One body that holds what all of them hold; the order of `bodies` does not matter."""
     whole = Body()
     for body in bodies:
-        whole.events += body.events
-        whole.first_ms = min(whole.first_ms, body.first_ms)
-        whole.last_ms = max(whole.last_ms, body.last_ms)
+        _take_activity(whole, body)
         for event, counter in body.counters.items():
             _count(whole, event, counter)
         for name, trait in body.traits.items():
             _set_trait(whole, name, trait)
-        for purpose, consent in body.consent.items():
-            _set_consent(whole, purpose, consent)
         for device, last_ms in body.devices.items():
             whole.devices[device] = max(last_ms, whole.devices.get(device, last_ms))
-        whole.interactions.extend(body.interactions)
-        whole.purchases.extend(body.purchases)
-        for key, order in body.orders.items():
-            whole.orders[key] = min(order, whole.orders.get(key, order))
         for number, collected in body.collected.items():
             collect.merge_into(whole.collected.setdefault(number, Collected()), collected)
         for money, source in ((whole.settled, body.settled), (whole.refunds, body.refunds)):
@@ -99,24 +91,52 @@ def merge(bodies: Iterable[Body]) -> Body:
     return whole
 
 
-def trim(body: Body) -> None:
-    """Bring every collection into its one order and under its cap."""
+def merge_active(bodies: Iterable[Body]) -> Body:
+    """`merge`, of what was done with items, consent and times only: active parts will do (`decode_active`)."""
+    whole = Body()
+    for body in bodies:
+        _take_activity(whole, body)
+    _trim_activity(whole)
+    return whole
+
+
+def _take_activity(whole: Body, body: Body) -> None:
+    whole.events += body.events
+    whole.first_ms = min(whole.first_ms, body.first_ms)
+    whole.last_ms = max(whole.last_ms, body.last_ms)
+    for purpose, consent in body.consent.items():
+        _set_consent(whole, purpose, consent)
+    whole.interactions += body.interactions
+    whole.purchases += body.purchases
+    for key, order in body.orders.items():
+        whole.orders[key] = min(order, whole.orders.get(key, order))
+
+
+def _trim_activity(body: Body) -> None:
     body.interactions = newest(body.interactions, INTERACTIONS_MAX)
     body.purchases = newest(body.purchases, PURCHASES_MAX)
+    if len(body.consent) > PURPOSES_MAX:
+        body.consent = {name: body.consent[name] for name in sorted(body.consent)[:PURPOSES_MAX]}
+    if len(body.orders) > ORDERS_MAX:
+        _settle_orders(body)
+
+
+def trim(body: Body) -> None:
+    """Bring every collection into its one order and under its cap."""
+    _trim_activity(body)
     oldest_day = body.last_ms // DAY_MS - DAYS_KEPT
     for counter in body.counters.values():
-        counter.days = {day: n for day, n in sorted(counter.days.items()) if day >= oldest_day}
+        days = counter.days
+        # Most names of a visit have one day.
+        if len(days) != 1 or counter.last_ms // DAY_MS < oldest_day:
+            counter.days = {day: n for day, n in sorted(days.items()) if day >= oldest_day}
     if len(body.counters) > EVENT_NAMES_MAX:
         _fold_rare_names(body)
     if len(body.traits) > TRAITS_MAX:
         body.traits = {name: body.traits[name] for name in sorted(body.traits)[:TRAITS_MAX]}
-    if len(body.consent) > PURPOSES_MAX:
-        body.consent = {name: body.consent[name] for name in sorted(body.consent)[:PURPOSES_MAX]}
     if len(body.devices) > DEVICES_MAX:
         ranked = sorted(body.devices.items(), key=lambda entry: (-entry[1], entry[0]))
         body.devices = dict(ranked[:DEVICES_MAX])
-    if len(body.orders) > ORDERS_MAX:
-        _settle_orders(body)
     trim_hits(body)
     for name in _SORTED:
         held = getattr(body, name)
@@ -133,7 +153,7 @@ def trim_hits(body: Body) -> None:
 
 def newest(interactions: list[Interaction], most: int) -> list[Interaction]:
     """The newest `most` of them, newest first."""
-    return sorted(interactions, reverse=True)[:most]
+    return sorted(interactions, reverse=True)[:most] if len(interactions) > 1 else interactions
 
 
 def _count(body: Body, event: str, more: Counter) -> None:

@@ -185,6 +185,39 @@ class _LeanPart(msgspec.Struct, array_like=True, gc=False):
 _lean_decoder = msgspec.msgpack.Decoder(_LeanPart)
 
 
+class _ActiveBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """`Body`, field by field; what recommendations do not ask is not looked at."""
+
+    first_ms: int
+    last_ms: int
+    events: int
+    traits: msgspec.Raw
+    counters: msgspec.Raw
+    interactions: list[Interaction]
+    purchases: list[Interaction]
+    orders: dict[int, Order]
+    settled: msgspec.Raw
+    refunds: msgspec.Raw
+    devices: dict[bytes, int]
+    consent: dict[str, Consent]
+
+
+class _ActiveVisit(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    start_ms: int
+    end_ms: int
+    body: _ActiveBody
+
+
+class _ActivePart(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    format: int
+    offset: int
+    body: _ActiveBody | None
+    visits: list[_ActiveVisit]
+
+
+_active_decoder = msgspec.msgpack.Decoder(_ActivePart)
+
+
 def encode(part: Part) -> bytes:
     """The stored form; equal parts, trimmed, give equal bytes."""
     return _encoder.encode(part)
@@ -208,3 +241,11 @@ def decode_lean(blob: bytes) -> Part:
     if part.format < FORMAT:
         part.format, part.newest_key_ms = FORMAT, UNKNOWN_MS
     return part
+
+
+def decode_active(blob: bytes) -> Part:
+    """The part, for whoever asks what was done with items (`profiles.profile.active`), and nothing else.
+
+    Only times, interactions, purchases, orders, devices and consent may be read; nothing may be changed.
+    """
+    return cast("Part", _active_decoder.decode(blob))

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from identity.nodes import Identifier, Node
-from profiles.body import merge
+from profiles.body import merge, merge_active
 from profiles.facts import Kind
 from profiles.part import Body, Counter, Interaction, Money
 
@@ -86,6 +86,24 @@ def assemble(
         consent={purpose: stated.granted for purpose, stated in sorted(whole.consent.items())},
         anonymous_visits=anonymous_visits,
         computed=computed or {},
+    )
+
+
+def active(profile_id: Node, bodies: Iterable[Body]) -> Profile:
+    """The profile that `bodies` fold to, without what recommendations do not ask.
+
+    It has what was done with items, times and consent; active parts will do (`profiles.part.decode_active`).
+    """
+    parts = list(bodies)
+    whole = parts[0] if len(parts) == 1 else merge_active(parts)
+    return Profile(
+        id=profile_id,
+        first_ms=whole.first_ms if whole.events else None,
+        last_ms=whole.last_ms if whole.events else None,
+        events=whole.events,
+        interactions=whole.interactions,
+        purchases=purchases_of(whole),
+        consent={purpose: stated.granted for purpose, stated in sorted(whole.consent.items())},
     )
 
 

@@ -12,8 +12,8 @@ from identity.nodes import Identifier, Node, NodeHasher, names_device, type_code
 from identity.normalize import Normalizer
 from identity.resolve import Cluster
 from identity.rules import Rules
-from profiles.part import Body, Visit
-from profiles.profile import Member, Profile, assemble
+from profiles.part import Body, Visit, decode_active
+from profiles.profile import Member, Profile, active, assemble
 from profiles.segments.subject import subject_of
 from storage.catalogues import Catalogues
 from storage.gathering import Answer, Gathered, Gatherer, Resolved
@@ -51,6 +51,7 @@ class ProfileReader:
         self._vault = vault
         self._normalizer = Normalizer(rules)
         self._gatherer = Gatherer(store, rules)
+        self._active_gatherer = Gatherer(store, rules, decode_active)
         self._catalogues = Catalogues(store.definitions, DEFINITIONS_AGE_S)
         # Each SQL statement lets go of the interpreter's lock. Reads that take turns cost half the CPU of
         # reads that fight over it, and Python runs one of them at a time in any case.
@@ -69,6 +70,19 @@ class ProfileReader:
             found, named = self._find(lookups, now_ms)
             read = iter(self._gatherer.gather([each for each in found if each], named))
             return [self._assemble(next(read), now_ms) if each else None for each in found]
+
+    def active(self, lookup: Lookup, now_ms: int) -> Found | None:
+        """`get`, of what recommendations ask: what was done with items, consent and times.
+
+        Nothing else of the profile is decoded, opened or computed.
+        """
+        with self._turn:
+            found, named = self._find([lookup], now_ms)
+            if found[0] is None:
+                return None
+            (read,) = self._active_gatherer.gather([found[0]], named)
+        bodies, _ = read.bodies(self._rules)
+        return _found(read.resolved, active(read.resolved.profile_id, bodies))
 
     def resolve(self, lookups: Sequence[Lookup], now_ms: int) -> list[Resolved | None]:
         """Which profile each lookup means, without reading what it did."""
@@ -179,7 +193,7 @@ class ProfileReader:
             anonymous_visits=visits,
             computed=self._computed(read, bodies, now_ms),
         )
-        return Found(profile, resolved.answered_by, resolved.matched, resolved.disagreeing)
+        return _found(resolved, profile)
 
     def _computed(self, read: Gathered, bodies: Sequence[Body], now_ms: int) -> dict[str, Any]:
         computers = self._catalogues.now().computes_at(read.collected_at) if bodies else {}
@@ -192,6 +206,10 @@ class ProfileReader:
     def _named(self, node: Node, read: Gathered) -> Member:
         held = read.held.get(node)
         return self._member(node, (held.type, held.sealed) if held else None)
+
+
+def _found(resolved: Resolved, profile: Profile) -> Found:
+    return Found(profile, resolved.answered_by, resolved.matched, resolved.disagreeing)
 
 
 def _belongs(row: TimelineRow, owned: Mapping[Node, Sequence[Visit]]) -> bool:

@@ -90,7 +90,7 @@ class RecommendationService(RecommendationServiceServicer):
         if violations:
             raise InvalidArgument(violations)
         session = session_of(events, now_ms)
-        found = None if parsed is NOBODY else self._reader.get(parsed, now_ms)
+        found = None if parsed is NOBODY else self._reader.active(parsed, now_ms)
         known = history(found.profile) if found else []
         done = sorted([*session, *known], reverse=True) if session else known
         return _Whom(
@@ -170,7 +170,10 @@ def fill_answer(reply: pb.RecommendResponse, answered: Answered) -> None:
     """Set what the models said."""
     add = reply.items.add
     for item in answered.items:
-        entry = add(item_id=clean(item.id), score=item.score, rule=clean(item.rule))
+        entry = add()
+        entry.item_id = clean(item.id)
+        entry.score = item.score
+        entry.rule = clean(item.rule)
         reason = entry.reason
         reason.code = item.code
         reason.text = clean(item.text)

@@ -15,6 +15,9 @@ BUSY_TIMEOUT_MS: Final = 30_000
 CACHE_KIB: Final = 65_536
 """Page cache of the writing connection: bounds the memory of a bulk load."""
 READ_CACHE_KIB: Final = 8_192
+MAPPED_BYTES_MAX: Final = 1 << 30
+"""Of the file's beginning, what connections for reading see as memory: pages are not copied, and all threads
+and processes share them. It halves what a small read takes; past it pages are read as before."""
 CHECKPOINT_PAGES: Final = 8_000
 """Pages (32 MB) of the write-ahead log between checkpoints."""
 IN_MAX: Final = 500
@@ -135,13 +138,14 @@ class Database:
                 self._prepare()
             self._check_version()
 
-    def _connect(self, cache_kib: int) -> sqlite3.Connection:
+    def _connect(self, cache_kib: int, mapped: int = 0) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?mode={'ro' if self.read_only else 'rwc'}"
         connection = sqlite3.connect(
             uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
         )
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute(f"PRAGMA mmap_size = {mapped}")
         connection.execute("PRAGMA temp_store = MEMORY")
         return connection
 
@@ -212,7 +216,7 @@ class Database:
             if self._closed:
                 raise StoreError(f"{self.path}: the store is closed")
             with mapped_errors(self.path):
-                held = self._local.connection = self._connect(READ_CACHE_KIB)
+                held = self._local.connection = self._connect(READ_CACHE_KIB, MAPPED_BYTES_MAX)
             with self._readers_lock:
                 self._readers.append(held)
         return held

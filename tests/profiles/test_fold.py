@@ -20,9 +20,10 @@ from profiles.part import (
     Body,
     Part,
     decode,
+    decode_active,
     encode,
 )
-from profiles.profile import assemble, order_sums, purchases_of
+from profiles.profile import active, assemble, history, order_sums, purchases_of
 from profiles.visits import GAP_MS
 from tests.profiles.strategies import HOUR, START, fact_lists
 
@@ -62,6 +63,30 @@ def test_the_order_of_events_does_not_change_a_body(
 def test_folding_halves_and_merging_them_is_folding_the_whole(facts: list[Facts], cut: int) -> None:
     halves = merge([body_of(facts[cut:]), body_of(facts[:cut])])
     assert encode(Part(body=halves)) == encode(Part(body=body_of(facts)))
+
+
+@given(fact_lists, st.lists(st.integers(0, 30), max_size=3))
+def test_what_recommendations_ask_is_the_same_without_the_rest_of_the_parts(
+    facts: list[Facts], cuts: list[int]
+) -> None:
+    bounds = [0, *sorted(cuts), len(facts)]
+    blobs = [encode(Part(body=body_of(facts[low:high]))) for low, high in pairwise(bounds)]
+    blobs.append(encode(part_of(DEVICE, facts)))
+
+    def bodies(parts: list[Part]) -> list[Body]:
+        return [b for p in parts for b in (p.body, *(v.body for v in p.visits)) if b]
+
+    whole = assemble(PERSON, bodies([decode(blob) for blob in blobs]))
+    asked = active(PERSON, bodies([decode_active(blob) for blob in blobs]))
+
+    assert history(asked) == history(whole)
+    assert (asked.interactions, asked.purchases) == (whole.interactions, whole.purchases)
+    assert (asked.first_ms, asked.last_ms, asked.events) == (
+        whole.first_ms,
+        whole.last_ms,
+        whole.events,
+    )
+    assert asked.consent == whole.consent
 
 
 @given(fact_lists, orders, st.integers(1, 10))
