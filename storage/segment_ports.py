@@ -122,13 +122,19 @@ class Evaluations(Protocol):
         With None before, everything that follows from it is written again.
         """
 
-    def tell(self, log: int, epoch: int, told: Sequence[Transition]) -> None:
-        """Tell transitions under an epoch of a log, whose one writer this is; telling again may tell twice."""
+    def tell(self, told: Mapping[tuple[int, int], Sequence[Transition]]) -> None:
+        """Tell transitions in logs, each under an epoch of it, whose one writer this is.
+
+        Telling again may tell twice.
+        """
 
     def timers(
-        self, shard: int, since_ms: int, until_ms: int, limit: int
-    ) -> list[tuple[int, Node]]:
-        """`(timer_ms, profile)` of the timers of a shard (of `TIMER_SHARDS`) in a span, the earliest first."""
+        self, since_ms: Mapping[int, int], until_ms: int, limit: int
+    ) -> dict[int, list[tuple[int, Node]]]:
+        """`(timer_ms, profile)` of the timers of some shards (of `TIMER_SHARDS`), the earliest first.
+
+        Of each those from a moment on until another, `limit` at most.
+        """
 
     def forget_timers(self, shard: int, until_ms: int) -> None:
         """Drop timers before then that are no longer those that are kept."""
