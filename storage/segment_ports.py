@@ -229,3 +229,19 @@ class Deliveries(Protocol):
 
     def acknowledge(self, destination: str, positions: Mapping[str, str], at: int) -> None:
         """Transitions up to these tokens are delivered; of two for a segment that of the larger `at` stays."""
+
+
+class Holds(Protocol):
+    """Who does what only one process may do at a time: a lease that ends by itself."""
+
+    def take(self, name: str, holder: str, seconds: int) -> str | None:
+        """Hold it for so long, unless somebody does; the mark of this hold, or None."""
+
+    def keep(self, name: str, holder: str, mark: str, seconds: int) -> bool:
+        """Hold it for so long from now on; False if it ended, and whoever thought to hold it must stop."""
+
+    def end(self, name: str, mark: str) -> None:
+        """Let others have it, unless they do already."""
+
+    def holder(self, name: str) -> str | None:
+        """Who holds it now."""

@@ -33,8 +33,8 @@ from tests.faults.world import World
 FRESH_S: Final = 1.0
 PARTITIONS: Final = 12
 """As `onefold migrate` makes them."""
-WARM_S: Final = 15.0
-"""Servers compile, and caches fill, before the first probe."""
+WARM_S: Final = 30.0
+"""Servers compile, and caches fill, before the first probe; what they were late with is worked off."""
 PATIENCE_S: Final = 30.0
 SEGMENTS: Final = Edit(
     revision=1,
@@ -167,6 +167,7 @@ def measure(
 ) -> dict[str, list[list[float]]]:
     """Probes beside a stream of `rate` messages a second."""
     world.send(messages[: round(rate * WARM_S)], rate=rate)
+    world.settle()
     follower, prober = Follower(world), Prober(world)
     try:
         stream = Background(lambda: world.send(messages[round(rate * WARM_S) :], rate=rate))
@@ -199,7 +200,7 @@ def line(what: str, ordered: Sequence[float]) -> str:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.entered")
-    parser.add_argument("--rate", type=float, default=100, help="events a second beside (100)")
+    parser.add_argument("--rate", type=float, default=50, help="events a second beside (50)")
     parser.add_argument("--probes", type=int, default=240)
     parser.add_argument("--every", type=float, default=0.25, help="seconds between probes (0.25)")
     options = parser.parse_args()
