@@ -72,7 +72,7 @@ class Consumer(Protocol):
     """
 
     def poll(self, limit: int, timeout_s: float) -> list[Message]:
-        """Up to `limit` messages; as soon as there are that many, else what came by the time-out.
+        """Up to `limit` messages: what has come as soon as there is any, nothing by the time-out.
 
         Rebalances happen in here and in `idle`. LogRefused if reading is forbidden.
         """

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import socket
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,14 @@ import msgspec
 
 from destinations.audience import Audience
 from destinations.destination import Mode
-from destinations.errors import ExportRefused, TargetRefused
+from destinations.errors import DestinationError, ExportRefused, TargetRefused
 from destinations.gate import Gate
 from destinations.kafka import Sending
 from destinations.making import Means, make, permission_of
 from destinations.running import DELIVERED, FAILED, REFUSED, Exporter, Order, Outcome, Progress
 from destinations.schedule import due_ms, wants_full
 from service.exports_file import DestinationFile
+from service.holding import HeldElsewhere, Hold
 from service.workspace import Workspace
 from storage.ports import DeadLetter
 from storage.segment_ports import Delivery
@@ -27,6 +29,10 @@ LETTERS: Final = "export:"
 """How the source of a dead letter begins that a destination refused: it is no event of ours to try again."""
 LOOKED_BACK: Final = 200
 """Runs of a destination that are looked at for its schedule: a month of one every four hours."""
+
+
+class UnderWay(DestinationError):
+    """Another process exports to this destination now."""
 
 
 class Exports:
@@ -50,25 +56,57 @@ class Exports:
         dry: bool = False,
         progress: Progress = lambda people: None,
     ) -> Outcome:
-        """Export to one destination; `mode` where the file's own is not meant."""
+        """Export to one destination; `mode` where the file's own is not meant. UnderWay if somebody does."""
+        with self._alone(file.name) as (staging, check):
+            return self._run(file, staging, _checking(progress, check), who=who, segments=segments,
+                             mode=mode, dry=dry)  # fmt: skip
+
+    def run_due(
+        self,
+        file: DestinationFile,
+        *,
+        who: str,
+        progress: Progress = lambda people: None,
+    ) -> Outcome | None:
+        """Export by schedule; None if it is not due, or no longer as soon as nobody else is at it."""
+        with self._alone(file.name) as (staging, check):
+            if not self.is_due(file):
+                return None
+            return self._run(file, staging, _checking(progress, check), who=who)
+
+    def is_due(self, file: DestinationFile) -> bool:
+        """Whether its schedule says that it is time."""
+        due = self.due_ms(file)
+        return due is not None and due <= self._workspace.now_ms()
+
+    def _run(
+        self,
+        file: DestinationFile,
+        staging: Path,
+        progress: Progress,
+        *,
+        who: str,
+        segments: Sequence[str] = (),
+        mode: Mode | None = None,
+        dry: bool = False,
+    ) -> Outcome:
         workspace, settings = self._workspace, file.settings
         order = Order(
             name=file.name, permission=permission_of(settings, str(file.path)),
             gate=Gate(settings.purpose), mode=mode or self.mode(file), who=who, asked=tuple(segments),
             dry=dry,
         )  # fmt: skip
-        with self._alone(file.name) as staging:
-            destination = make(file.name, settings, self._means())
-            exporter = Exporter(
-                destination,
-                self._open_audience(workspace, destination.types, destination.traits),
-                workspace.store.deliveries,
-                workspace.now_ms,
-                staging,
-                self._letter(file),
-                progress,
-            )
-            return exporter.run(order)
+        destination = make(file.name, settings, self._means())
+        exporter = Exporter(
+            destination,
+            self._open_audience(workspace, destination.types, destination.traits),
+            workspace.store.deliveries,
+            workspace.now_ms,
+            staging,
+            self._letter(file),
+            progress,
+        )
+        return exporter.run(order)
 
     def mode(self, file: DestinationFile) -> Mode:
         """What the next export is: the file's mode, or all of it when the last full one is long ago."""
@@ -131,8 +169,28 @@ class Exports:
         return keep
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[Path]:
-        """A folder for what is not yet sent, that no other process of this machine has meanwhile."""
+    def _alone(self, name: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+        """A folder for what is not yet sent, while no other process exports there, on this machine or another.
+
+        And what raises UnderWay once another one does.
+        """
+        holds = self._workspace.holds
+        with self._alone_here(name) as folder:
+            if holds is None:
+                yield folder, lambda: None
+                return
+            try:
+                hold = Hold(holds, LETTERS + name, process_place())
+            except HeldElsewhere as error:
+                raise UnderWay(f"another export of {name} is under way, by {error}") from None
+            try:
+                yield folder, lambda: _still(hold, name)
+            finally:
+                hold.end()
+
+    @contextmanager
+    def _alone_here(self, name: str) -> Iterator[Path]:
+        """A folder that no other process of this machine has meanwhile."""
         root = Path(self._workspace.config.data) / "staging"
         root.mkdir(parents=True, exist_ok=True)
         folder = root / name
@@ -140,7 +198,7 @@ class Exports:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ExportRefused(f"another export of {name} is under way here") from None
+                raise UnderWay(f"another export of {name} is under way here") from None
             # What a killed run left holds identifiers: it goes first.
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
@@ -148,6 +206,25 @@ class Exports:
                 yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _still(hold: Hold, name: str) -> None:
+    try:
+        hold.check()
+    except HeldElsewhere:
+        raise UnderWay(
+            f"the store was away for so long that another export of {name} may run"
+        ) from None
+
+
+def _checking(progress: Progress, check: Callable[[], None]) -> Progress:
+    """The same, unless it is not ours to go on."""
+
+    def report(people: int) -> None:
+        check()
+        progress(people)
+
+    return report
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,6 +248,11 @@ def shown(exports: Exports, file: DestinationFile, last: Delivery | None) -> Sho
         name=file.name, kind=file.kind, segments=file.settings.segments, purpose=file.settings.purpose,
         mode=file.settings.mode, schedule=schedule, next_ms=exports.due_ms(file), last=last,
     )  # fmt: skip
+
+
+def process_place() -> str:
+    """Where this process runs, for those who wait for it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def process_owner() -> str:

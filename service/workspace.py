@@ -28,6 +28,7 @@ from storage.profiles import Found, ProfileReader
 if TYPE_CHECKING:
     from ingest.kafka.log import KafkaLog
     from models.registry import Registry
+    from storage.segment_ports import Holds
 
 DAY_MS: Final = 86_400_000
 FILL_LOOK_S: Final = 0.5
@@ -194,6 +195,11 @@ class Workspace:
     def catalogues(self) -> Catalogues:
         """Which segments are in force."""
         return Catalogues(self.store.definitions)
+
+    @property
+    def holds(self) -> "Holds | None":
+        """Who does what one process alone may do, of a workspace that several machines share."""
+        return getattr(self.store, "holds", None)
 
     @cached_property
     def segments(self) -> Segments:

@@ -25,7 +25,7 @@ REMEMBERED_MAX: Final = 500_000
 """Nodes remembered as copied, so that their identifiers are not read again: about 60 MB."""
 STEPS: Final = (
     "items", "segments", "events", "profiles", "links", "uses", "people", "dead letters", "changes",
-    "files",
+    "exports", "files",
 )  # fmt: skip
 _UNKNOWN: Final = -(1 << 62)
 _EVERY: Final = 1 << 40
@@ -91,7 +91,8 @@ class _Copy:
         """Every step that is left."""
         steps = (
             self._catalog, self._definitions, self._timeline, self._parts, self._links, self._uses,
-            self._people, self._dead_letters, self._changes, lambda: self._positions(uris),
+            self._people, self._dead_letters, self._changes, self._deliveries,
+            lambda: self._positions(uris),
         )  # fmt: skip
         went_on = self._mark.step or self._mark.cursor
         resumed = STEPS[self._mark.step] if went_on else ""
@@ -229,6 +230,13 @@ class _Copy:
         self._target.changes.announce(announced)
         self._advance(len(announced))
 
+    def _deliveries(self) -> None:
+        # What was sent, for the audit and for schedules. How far it was told is said in places of the source's
+        # own logs: the first export from the target tells everybody.
+        while found := self._source.deliveries.list(BATCH, before=_run(self._mark.cursor)):
+            self._target.deliveries.put(found)
+            self._advance(len(found), f"{found[-1].started_ms}:{found[-1].id}")
+
     def _positions(self, uris: Sequence[str]) -> None:
         self._total = len(uris)
         for some in chunks(uris, BATCH):
@@ -239,6 +247,12 @@ class _Copy:
 
 def _node(cursor: str) -> Node | None:
     return Node(bytes.fromhex(cursor)) if cursor else None
+
+
+def _run(cursor: str) -> tuple[int, str] | None:
+    """The run of an export that a cursor stands at."""
+    started_ms, _, run_id = cursor.partition(":")
+    return (int(started_ms), run_id) if cursor else None
 
 
 def _whole_leaves(rows: Iterator[TimelineRow]) -> Iterator[list[TimelineRow]]:

@@ -364,6 +364,9 @@ class Leases(Protocol):
     def epoch(self, name: str) -> int:
         """The newest epoch; 0 if nobody ever held the lease. A holder of an older one must stop."""
 
+    def epochs(self, names: Iterable[str]) -> dict[str, int]:
+        """The same of several leases, asked at the same time."""
+
 
 class Store(Protocol):
     """One workspace's facts and what follows from them."""

@@ -122,13 +122,19 @@ class Evaluations(Protocol):
         With None before, everything that follows from it is written again.
         """
 
-    def tell(self, log: int, epoch: int, told: Sequence[Transition]) -> None:
-        """Tell transitions under an epoch of a log, whose one writer this is; telling again may tell twice."""
+    def tell(self, told: Mapping[tuple[int, int], Sequence[Transition]]) -> None:
+        """Tell transitions in logs, each under an epoch of it, whose one writer this is.
+
+        Telling again may tell twice.
+        """
 
     def timers(
-        self, shard: int, since_ms: int, until_ms: int, limit: int
-    ) -> list[tuple[int, Node]]:
-        """`(timer_ms, profile)` of the timers of a shard (of `TIMER_SHARDS`) in a span, the earliest first."""
+        self, since_ms: Mapping[int, int], until_ms: int, limit: int
+    ) -> dict[int, list[tuple[int, Node]]]:
+        """`(timer_ms, profile)` of the timers of some shards (of `TIMER_SHARDS`), the earliest first.
+
+        Of each those from a moment on until another, `limit` at most.
+        """
 
     def forget_timers(self, shard: int, until_ms: int) -> None:
         """Drop timers before then that are no longer those that are kept."""
@@ -223,3 +229,19 @@ class Deliveries(Protocol):
 
     def acknowledge(self, destination: str, positions: Mapping[str, str], at: int) -> None:
         """Transitions up to these tokens are delivered; of two for a segment that of the larger `at` stays."""
+
+
+class Holds(Protocol):
+    """Who does what only one process may do at a time: a lease that ends by itself."""
+
+    def take(self, name: str, holder: str, seconds: int) -> str | None:
+        """Hold it for so long, unless somebody does; the mark of this hold, or None."""
+
+    def keep(self, name: str, holder: str, mark: str, seconds: int) -> bool:
+        """Hold it for so long from now on; False if it ended, and whoever thought to hold it must stop."""
+
+    def end(self, name: str, mark: str) -> None:
+        """Let others have it, unless they do already."""
+
+    def holder(self, name: str) -> str | None:
+        """Who holds it now."""

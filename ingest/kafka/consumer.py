@@ -24,6 +24,8 @@ PREFETCH_KB_MAX: Final = 16_384
 """Messages that wait in memory: some 40,000 events, five seconds of work."""
 FETCH_PAUSE_MS: Final = 50
 """How soon a full prefetch queue is looked at again; librdkafka's second would leave a fast worker idle."""
+GATHER_S: Final = 0.005
+"""How long a message that has come waits for others: a batch of librdkafka's waits for the whole time-out."""
 IDLE_SLICE_S: Final = 0.25
 LOOK_AGAIN_S: Final = 2.0
 COMMIT_AGAIN_S: Final = 0.5
@@ -107,7 +109,8 @@ class KafkaConsumer:
         self._resume()
         found, self._held = self._held, []
         try:
-            self._consume(found, limit - len(found), timeout_s)
+            wait_s = min(timeout_s, GATHER_S) if found else timeout_s
+            self._consume(found, limit - len(found), wait_s)
         except BaseException:
             self._held = found
             raise
@@ -122,22 +125,27 @@ class KafkaConsumer:
             self._start_anew()
         self._commit_again()
         try:
-            consumed = self._client.consume(limit, timeout_s)
+            refusal = self._read(found, 1, timeout_s)
+            if found and limit > 1:
+                refusal = self._read(found, limit - 1, min(timeout_s, GATHER_S)) or refusal
         except KafkaException as error:
             raise explained(error, self._settings, self._group) from error
-        refusal = None
-        for each in consumed:
-            failure = each.error()
-            if failure is None:
-                found.append(message_of(each))
-            else:
-                refusal = self._failed(each, failure) or refusal
         if found:
             self._troubles.over()
         for partition in list(self._stuck):
             self._free(partition)
         if refusal is not None:
             raise refusal
+
+    def _read(self, found: list[Message], limit: int, timeout_s: float) -> Exception | None:
+        refusal = None
+        for each in self._client.consume(limit, timeout_s):
+            failure = each.error()
+            if failure is None:
+                found.append(message_of(each))
+            else:
+                refusal = self._failed(each, failure) or refusal
+        return refusal
 
     def _failed(self, message: ck.Message, error: KafkaError) -> Exception | None:
         topic, number = message.topic() or "", message.partition()

@@ -9,7 +9,7 @@ writes loses. Who is superseded between (1) and (2) tells nothing.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -134,13 +134,12 @@ class Evaluate:
             self._owned[number] = _Owned(leases[number], epoch, end)
         self._filler.forget()
 
-    def _check(self, numbers: Iterable[int]) -> None:
+    def _check(self, numbers: Collection[int]) -> None:
         """Superseded unless all these partitions are still ours."""
-        for number in numbers:
-            held = self._owned.get(number)
-            if held is None or self._store.leases.epoch(f"{LEASE}:{number}") != held.lease:
-                self._owned.clear()
-                raise Superseded
+        mine = {f"{LEASE}:{n}": self._owned[n].lease for n in numbers if n in self._owned}
+        if len(mine) < len(numbers) or self._store.leases.epochs(mine) != mine:
+            self._owned.clear()
+            raise Superseded
 
     # --- evaluating -------------------------------------------------------------------------------
 
@@ -227,11 +226,11 @@ class Evaluate:
             self._store.evaluations.keep(some, epoch)
 
     def _tell(self, asked: _Asked, told: Sequence[Transition]) -> None:
-        logs: dict[int, list[Transition]] = {}
+        logs: dict[tuple[int, int], list[Transition]] = {}
         for each in told:
-            logs.setdefault(asked.place[each.profile_id], []).append(each)
-        for number, some in logs.items():
-            self._store.evaluations.tell(number, self._owned[number].lease, some)
+            number = asked.place[each.profile_id]
+            logs.setdefault((number, self._owned[number].lease), []).append(each)
+        self._store.evaluations.tell(logs)
         for each in told:
             key, value = encode_transition(each)
             self._producer.send(self._segments, value, key)

@@ -21,7 +21,7 @@ from storage.errors import StoreError
 BATCH_MESSAGES: Final = 1_000
 """Messages of one batch: past this, grouping reads and writes gains little, and delays the next ones."""
 POLL_S: Final = 0.05
-"""The longest wait for a batch to fill: the delay of a lone event."""
+"""The longest wait for a message: so often is looked at the time, and at who the members are."""
 PAUSE_FIRST_S: Final = 0.5
 PAUSE_GROWTH: Final = 2.0
 LAG_EVERY_S: Final = 1.0

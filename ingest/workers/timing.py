@@ -52,7 +52,7 @@ class Timers:
         shards = [n for n in range(TIMER_SHARDS) if n % partitions in mine]
         # A shard that comes back is watched from the start, for somebody else may have had it.
         self._watched = {n: self._watched.get(n) or _Watched() for n in shards}
-        found = [node for n in shards for node in self._due(n, self._watched[n])]
+        found = self._due()
         if now - self._forgot >= FORGET_EVERY_S:
             self._forgot = now
             for n in shards:
@@ -60,17 +60,21 @@ class Timers:
                 self._watched[n] = _Watched()
         return found
 
-    def _due(self, shard: int, watched: _Watched) -> list[Node]:
+    def _due(self) -> list[Node]:
+        """Of all shards at the same time: somebody waits for the batch that comes after."""
         now_ms = self._now_ms()
-        since_ms = watched.since_ms
+        since_ms = {shard: watched.since_ms for shard, watched in self._watched.items()}
         found: list[Node] = []
-        while True:
-            some = self._evaluations.timers(shard, since_ms, now_ms, AT_ONCE)
-            found += [node for timer_ms, node in some if watched.sent.get(node) != timer_ms]
-            watched.sent |= {node: timer_ms for timer_ms, node in some}
-            if len(some) < AT_ONCE or some[-1][0] == since_ms:
-                break
-            since_ms = some[-1][0]
-        watched.since_ms = max(watched.since_ms, now_ms - OVERLAP_MS)
-        watched.sent = {n: at for n, at in watched.sent.items() if at >= watched.since_ms}
+        while since_ms:
+            more: dict[int, int] = {}
+            for shard, some in self._evaluations.timers(since_ms, now_ms, AT_ONCE).items():
+                sent = self._watched[shard].sent
+                found += [node for timer_ms, node in some if sent.get(node) != timer_ms]
+                sent |= {node: timer_ms for timer_ms, node in some}
+                if len(some) == AT_ONCE and some[-1][0] != since_ms[shard]:
+                    more[shard] = some[-1][0]
+            since_ms = more
+        for watched in self._watched.values():
+            watched.since_ms = max(watched.since_ms, now_ms - OVERLAP_MS)
+            watched.sent = {n: at for n, at in watched.sent.items() if at >= watched.since_ms}
         return found

@@ -1,19 +1,20 @@
 """`onefold export`: audiences go out, are listed, and are sent by schedule."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from destinations.destination import Mode
 from destinations.errors import DestinationError
 from destinations.gate import IN_WORDS
-from destinations.running import DRY, Outcome
+from destinations.running import DRY, Outcome, Progress
 from service.audience import open_audience
 from service.config import ConfigError
-from service.exporting import Exports, process_owner, shown
+from service.exporting import Exports, UnderWay, process_owner, shown
 from service.exports_file import DestinationFile, find_destination, read_destinations
 from service.output import console, errors, json_option, print_json, rows_progress, table, when
 from service.stopping import asked_to_stop
@@ -62,7 +63,10 @@ def _command(name: str) -> click.Command:
     ) -> None:  # fmt: skip
         """Export once, now."""
         file = find_destination(_folder(workspace), name)
-        outcome = _exported(workspace, file, who=who, segments=segments, mode=mode, dry=dry_run)
+        with _progress(file) as report:
+            outcome = Exports(workspace, open_audience).run(
+                file, who=who, segments=segments, mode=mode, dry=dry_run, progress=report
+            )
         if as_json:
             print_json(outcome)
         else:
@@ -75,12 +79,11 @@ def _folder(workspace: Workspace) -> Path:
     return Path(workspace.config.exports)
 
 
-def _exported(workspace: Workspace, file: DestinationFile, **how: Any) -> Outcome:
+@contextmanager
+def _progress(file: DestinationFile) -> Iterator[Progress]:
     with rows_progress() as progress:
         task = progress.add_task(f"exporting to {file.name}", total=None)
-        return Exports(workspace, open_audience).run(
-            file, progress=lambda people: progress.update(task, completed=people), **how
-        )
+        yield lambda people: progress.update(task, completed=people)
 
 
 def _say(outcome: Outcome) -> None:
@@ -189,16 +192,21 @@ def _run_due(
     """Export what is due now; how many failed."""
     exports, failed = Exports(workspace, open_audience), 0
     for file in read_destinations(_folder(workspace)).values():
-        due = exports.due_ms(file)
-        if due is None or due > workspace.now_ms() or stop.is_set():
+        if stop.is_set() or not exports.is_due(file):
             continue
         try:
-            outcome = _exported(workspace, file, who=f"schedule ({process_owner()})")
+            with _progress(file) as report:
+                outcome = exports.run_due(
+                    file, who=f"schedule ({process_owner()})", progress=report
+                )
+        except UnderWay:
+            continue  # by this schedule, as likely as not
         except (DestinationError, StoreUnavailable) as error:
             # One that fails is tried again; it must not keep the others waiting.
             failed += 1
             errors.print(f"{file.name}: {error}", markup=False)
-        else:
+            continue
+        if outcome is not None:
             done.append(outcome.delivery)
             if not quiet:
                 _say(outcome)

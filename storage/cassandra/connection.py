@@ -150,9 +150,13 @@ class Connection:
 
     def execute_serial(self, cql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of one query, after conditional writes under way on them are finished."""
+        return list(self.rows_of(self.send_serial(cql, parameters)))
+
+    def send_serial(self, cql: str, parameters: Sequence[Any]) -> "Request":
+        """Such a query on its way."""
         bound = self.bind(cql, parameters)
         bound.consistency_level = ConsistencyLevel.LOCAL_SERIAL
-        return list(self.rows_of(self.send(bound)))
+        return self.send(bound)
 
     def each(
         self, cql: str, parameters: Sequence[Any] = (), page_rows: int = PAGE_ROWS

@@ -4,7 +4,7 @@ import hashlib
 import heapq
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -209,6 +209,7 @@ class CassandraLeases:
         self._clock = clock
         self._may_take = may_take
         self._table = f"{keyspace}.leases"
+        self._held = f"SELECT epoch, attempt FROM {self._table} WHERE name = ?"
 
     def take(self, name: str, holder: str) -> int:
         self._may_take()
@@ -230,8 +231,15 @@ class CassandraLeases:
         return epoch
 
     def epoch(self, name: str) -> int:
-        held = self._read(name)
-        return held[0] if held else 0
+        return self.epochs([name])[name]
+
+    def epochs(self, names: Iterable[str]) -> dict[str, int]:
+        requests = {name: self._connection.send_serial(self._held, (name,)) for name in names}
+        found = {}
+        for name, request in requests.items():
+            rows = list(self._connection.rows_of(request))
+            found[name] = int(rows[0][0]) if rows else 0
+        return found
 
     def _try(self, name: str, holder: str, attempt: str, epoch: int, *, first: bool) -> bool:
         if first:
@@ -248,8 +256,7 @@ class CassandraLeases:
 
     def _read(self, name: str) -> tuple[int, str] | None:
         # A serial read finishes what a conditional write has begun.
-        cql = f"SELECT epoch, attempt FROM {self._table} WHERE name = ?"
-        rows = self._connection.execute_serial(cql, (name,))
+        rows = self._connection.execute_serial(self._held, (name,))
         return (int(rows[0][0]), str(rows[0][1])) if rows else None
 
 

@@ -5,7 +5,7 @@ anything is told: what a former owner still writes loses, and what it kept and d
 """
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -124,13 +124,14 @@ class CassandraMemberships:
             "WHERE shard_window = ? AND timer_ms = ? AND profile = ?"
         )
         self._timers = (
-            f"SELECT timer_ms, profile FROM {timers} "
+            f"SELECT shard_window, timer_ms, profile FROM {timers} "
             "WHERE shard_window = ? AND timer_ms >= ? AND timer_ms <= ? LIMIT ?"
         )
         self._add_window = f"INSERT INTO {windows} (shard, quarter) VALUES (?, ?)"
         self._end_window = f"DELETE FROM {windows} WHERE shard = ? AND quarter = ?"
         self._windows = (
-            f"SELECT quarter FROM {windows} WHERE shard = ? AND quarter >= ? AND quarter <= ?"
+            f"SELECT shard, quarter FROM {windows} "
+            "WHERE shard IN ? AND quarter >= ? AND quarter <= ?"
         )
 
     # --- what readers ask -------------------------------------------------------------------------
@@ -181,11 +182,9 @@ class CassandraMemberships:
         return {segment: self._transitions.count(segment) for segment in segments}
 
     def due(self, until_ms: int, limit: int) -> list[Node]:
-        found: set[tuple[int, Node]] = set()
-        for shard in range(TIMER_SHARDS):
-            timers = self.timers(shard, 0, until_ms, limit)
-            held = self.get(node for _, node in timers)
-            found |= {(each.due_ms, node) for node, each in held.items() if each.due_ms <= until_ms}
+        shards = self.timers(dict.fromkeys(range(TIMER_SHARDS), 0), until_ms, limit)
+        held = self.get({node for timers in shards.values() for _, node in timers})
+        found = {(each.due_ms, node) for node, each in held.items() if each.due_ms <= until_ms}
         return [node for _, node in sorted(found)[:limit]]
 
     def told(self, after: str, limit: int, segments: Sequence[str] = ()) -> list[Told]:
@@ -214,7 +213,7 @@ class CassandraMemberships:
             ],
             self._clock.epoch,
         )
-        self.tell(0, self._clock.epoch, self._transitions.untold(told))
+        self.tell({(0, self._clock.epoch): self._transitions.untold(told)})
 
     def kept(self, profile_ids: Iterable[Node]) -> dict[Node, Kept]:
         rows = self._derived.read(self._select, profile_ids)
@@ -269,32 +268,36 @@ class CassandraMemberships:
             key = _shard_window(*_place(before))
             yield Write(key, self._end_timer, (stamp, key, before.timer_ms, profile_id))
 
-    def tell(self, log: int, epoch: int, told: Sequence[Transition]) -> None:
-        self._transitions.tell(log, epoch, told)
+    def tell(self, told: Mapping[tuple[int, int], Sequence[Transition]]) -> None:
+        self._transitions.tell(told)
 
     # --- timers -----------------------------------------------------------------------------------
 
     def timers(
-        self, shard: int, since_ms: int, until_ms: int, limit: int
-    ) -> list[tuple[int, Node]]:
-        found: list[tuple[int, Node]] = []
-        for window in self._windows_of(shard, since_ms, until_ms):
-            key = _shard_window(shard, window)
+        self, since_ms: Mapping[int, int], until_ms: int, limit: int
+    ) -> dict[int, list[tuple[int, Node]]]:
+        found: dict[int, list[tuple[int, Node]]] = {shard: [] for shard in since_ms}
+        windows = self._windows_of(since_ms, min(since_ms.values(), default=0), until_ms)
+        # The earliest windows of all shards together, then the next of those that have room.
+        while windows:
+            keys = {shard: _shard_window(shard, some.pop(0)) for shard, some in windows.items()}
             rows = self._derived.connection.gather(
-                [
-                    self._derived.bind(
-                        self._timers, (key, since_ms, until_ms, limit - len(found)), key
-                    )
-                ]
+                self._derived.bind(
+                    self._timers,
+                    (key, since_ms[shard], until_ms, limit - len(found[shard])),
+                    key,
+                )
+                for shard, key in keys.items()
             )
-            found += [(timer_ms, Node(profile)) for timer_ms, profile in rows]
-            if len(found) >= limit:
-                break
+            for key, timer_ms, profile in rows:
+                found[key[0]].append((timer_ms, Node(profile)))
+            windows = {s: some for s, some in windows.items() if some and len(found[s]) < limit}
         return found
 
     def forget_timers(self, shard: int, until_ms: int) -> None:
         last = until_ms // WINDOW_MS - 1
-        for window in self._windows_of(shard, -_BIAS, last * WINDOW_MS):
+        windows = self._windows_of([shard], -_BIAS, last * WINDOW_MS)
+        for window in windows.get(shard, ()):
             if not self._true_timers(shard, window):
                 self._derived.write([Write(b"window", self._end_window, (shard, window))])
                 self._windows_known.pop((shard, window), None)
@@ -306,7 +309,7 @@ class CassandraMemberships:
         values = (key, start, start + WINDOW_MS, TIMERS_AT_ONCE)
         timers = [
             (timer_ms, Node(profile))
-            for timer_ms, profile in self._derived.connection.execute(self._timers, values)
+            for _, timer_ms, profile in self._derived.connection.execute(self._timers, values)
         ]
         kept = self.kept(node for _, node in timers)
         false = [
@@ -320,10 +323,15 @@ class CassandraMemberships:
         )
         return len(timers)
 
-    def _windows_of(self, shard: int, since_ms: int, until_ms: int) -> list[int]:
-        values = (shard, since_ms // WINDOW_MS, until_ms // WINDOW_MS)
-        rows = self._derived.connection.execute(self._windows, values)
-        return [int(window) for (window,) in rows]
+    def _windows_of(
+        self, shards: Iterable[int], since_ms: int, until_ms: int
+    ) -> dict[int, list[int]]:
+        """The windows of each shard that has some in a span, the earliest first."""
+        values = (list(shards), since_ms // WINDOW_MS, until_ms // WINDOW_MS)
+        found: dict[int, list[int]] = {}
+        for shard, window in self._derived.connection.execute(self._windows, values):
+            found.setdefault(int(shard), []).append(int(window))
+        return found
 
 
 def _segment_bucket(segment: str, bucket: int) -> bytes:

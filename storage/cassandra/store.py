@@ -9,6 +9,7 @@ from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
 from storage.cassandra.deliveries import CassandraDeliveries
 from storage.cassandra.devices import CassandraDevices
 from storage.cassandra.grouped import Grouped, Written
+from storage.cassandra.holding import CassandraHolds
 from storage.cassandra.identity import (
     CassandraEvidence,
     CassandraIdentifiers,
@@ -53,6 +54,7 @@ from storage.segment_ports import (
     Definitions,
     Deliveries,
     Evaluations,
+    Holds,
     Memberships,
     Scores,
 )
@@ -110,6 +112,7 @@ class CassandraStore:
         self.backfills: Backfills = CassandraBackfills(derived)
         self.scores: Scores = CassandraScores(facts)
         self.deliveries: Deliveries = CassandraDeliveries(facts)
+        self.holds: Holds = CassandraHolds(self.connection, facts_name)
         self.leases: Leases = CassandraLeases(
             self.connection,
             facts_name,

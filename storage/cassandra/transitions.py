@@ -6,7 +6,7 @@ without holes. A token is where a reader stands in each log. What an owner told 
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -85,20 +85,24 @@ class CassandraTransitions:
 
     # --- telling ----------------------------------------------------------------------------------
 
-    def tell(self, log: int, epoch: int, told: Sequence[Transition]) -> None:
-        """Append to a log, then keep who moved for counting: a consent moves nobody."""
-        place = (log, epoch)
-        if place in self._unfinished:
-            self._append(place, *self._unfinished[place])
-        if not told:
-            return
-        self._append(place, self._next_number(place), told)
-        moved = [each for each in told if each.reason is not Reason.CONSENT]
-        self._derived.write(self._new_days(moved))
+    def tell(self, told: Mapping[tuple[int, int], Sequence[Transition]]) -> None:
+        """Append to logs, then keep who moved for counting: a consent moves nobody."""
+        self._append(
+            {place: self._unfinished[place] for place in told if place in self._unfinished}
+        )
+        self._append(
+            {place: (self._next_number(place), some) for place, some in told.items() if some}
+        )
+        moved = [
+            each for some in told.values() for each in some if each.reason is not Reason.CONSENT
+        ]
+        self._derived.write([*self._new_days(moved), *self._moves(moved)])
         self._days_known.update(dict.fromkeys((t.segment, t.at_ms // DAY_MS) for t in moved))
         for day in list(self._days_known)[: len(self._days_known) - KNOWN_MAX]:
             del self._days_known[day]
-        self._derived.write(
+
+    def _moves(self, moved: Iterable[Transition]) -> Iterator[Write]:
+        return (
             Write(
                 key,
                 self._add_flow,
@@ -108,15 +112,18 @@ class CassandraTransitions:
             for key in (_segment_day(t.segment, t.at_ms // DAY_MS, _bucket(t.profile_id)),)
         )
 
-    def _append(self, place: tuple[int, int], first: int, told: Sequence[Transition]) -> None:
-        self._unfinished[place] = (first, told)
+    def _append(self, logs: Mapping[tuple[int, int], tuple[int, Sequence[Transition]]]) -> None:
+        """Transitions with the number of their first, by log and epoch."""
+        self._unfinished |= logs
         self._derived.write(
             Write(key, self._add, (key, number, _encode(each)))
+            for place, (first, told) in logs.items()
             for number, each in enumerate(told, first)
             for key in (_log_chunk(*place, number // CHUNK),)
         )
-        self._numbering[place] = first + len(told)
-        del self._unfinished[place]
+        for place, (first, told) in logs.items():
+            self._numbering[place] = first + len(told)
+            del self._unfinished[place]
 
     def _next_number(self, place: tuple[int, int]) -> int:
         if place in self._numbering:

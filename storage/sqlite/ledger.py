@@ -1,7 +1,7 @@
 """Dead letters, positions, the catalogue, changes and leases in SQLite."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -149,6 +149,9 @@ class SqliteLeases:
     def epoch(self, name: str) -> int:
         found = self._database.rows("SELECT value FROM meta WHERE key = ?", (f"lease:{name}",))
         return int(found[0][0]) if found else 0
+
+    def epochs(self, names: Iterable[str]) -> dict[str, int]:
+        return {name: self.epoch(name) for name in names}
 
 
 def _digest(letter: DeadLetter) -> bytes:

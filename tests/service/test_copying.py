@@ -10,6 +10,7 @@ from storage.copying import STEPS, copy, differences
 from storage.errors import Misconfigured
 from storage.ports import CatalogItem, DeadLetter, Store, StoredPosition
 from storage.profiles import Lookup
+from storage.segment_ports import Delivery
 from storage.sqlite import SqliteStore
 from tests.workspace import KEYS, NOON, Workspace
 
@@ -35,6 +36,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made.store.dead_letters.add(
         [DeadLetter(received_ms=NOON, source="web", reason="no_type", detail="", raw=b"{}")]
     )
+    made.store.deliveries.put(
+        [
+            Delivery(
+                id=f"run{n}", destination=("lotame", "crm")[n % 2], kind="table", mode="full",
+                who="meera", started_ms=NOON + n // 3, ended_ms=NOON + 9, result="delivered",
+            )
+            for n in range(90)
+        ]
+    )  # fmt: skip
+    made.store.deliveries.acknowledge("crm", {"lookers": "7"}, NOON)
     made.store.positions.put([StoredPosition(uri=FILES[0], fingerprint="7", line=3, finished=True)])
     return made
 
@@ -66,6 +77,9 @@ def test_what_is_copied_answers_as_before(shop: Workspace, tmp_path: Path) -> No
     assert differences(shop.store, target, 500, FILES) == []
     assert profiles(shop, target) == profiles(shop, shop.store)
     assert target.positions.get(FILES) == shop.store.positions.get(FILES)
+    assert target.deliveries.list(1000) == shop.store.deliveries.list(1000)
+    # Nothing was told from there yet: everybody is told by the first export.
+    assert target.deliveries.positions("crm") == {}
 
 
 def test_copying_twice_is_the_same_as_once(shop: Workspace, tmp_path: Path) -> None:
@@ -76,7 +90,7 @@ def test_copying_twice_is_the_same_as_once(shop: Workspace, tmp_path: Path) -> N
     assert differences(shop.store, target) == []
 
 
-@pytest.mark.parametrize("step", STEPS[:8])
+@pytest.mark.parametrize("step", [*STEPS[:8], "exports"])
 def test_an_interrupted_copy_goes_on(
     shop: Workspace, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -480,6 +480,7 @@ def test_each_holder_of_a_lease_has_a_later_epoch(store: Store) -> None:
     second = store.leases.take("identity", "two")
     assert 0 < first < second == store.leases.epoch("identity")
     assert store.leases.epoch("another") == 0
+    assert store.leases.epochs(["identity", "another"]) == {"identity": second, "another": 0}
 
 
 def test_many_holders_at_once_have_different_epochs(store: Store) -> None:

@@ -224,9 +224,11 @@ def test_timers_are_watched_in_shards_and_forgotten_when_they_are_nobodys(
         evaluations.keep([(None, Kept(standing(node, 1, "buyers"), (), NOON + n))], 1)
 
     def timers(until: int = NOON + 39) -> list[tuple[int, Node]]:
-        shards = [evaluations.timers(each, NOON, until, 100) for each in range(TIMER_SHARDS)]
-        assert all(shard == sorted(shard) for shard in shards)
-        return sorted(timer for shard in shards for timer in shard)
+        shards = evaluations.timers(dict.fromkeys(range(TIMER_SHARDS), NOON), until, 100)
+        assert all(timers == sorted(timers) for timers in shards.values())
+        # Each as far as it is asked for, and no more.
+        assert evaluations.timers({3: NOON}, until, 1) == {3: shards[3][:1]}
+        return sorted(timer for timers in shards.values() for timer in timers)
 
     assert timers() == [(NOON + n, node) for n, node in enumerate(nodes)]
     assert len(timers(NOON + 9)) == 10
@@ -246,13 +248,14 @@ def test_a_token_holds_in_every_log_and_epoch(cassandra_store: CassandraStore) -
     evaluations, memberships = cassandra_store.evaluations, cassandra_store.memberships
     nodes = [hasher.node("user_id", f"u{n}") for n in range(12)]
     told = [entered(node, 1, at=NOON + n) for n, node in enumerate(nodes)]
-    evaluations.tell(1, 3, told[:3])
-    evaluations.tell(2, 5, told[3:6])
+    evaluations.tell({(1, 3): told[:3], (2, 5): told[3:6]})
     seen = memberships.told("", 4)
     assert [each.transition for each in seen] == told[:4]
-    evaluations.tell(1, 4, told[6:8])  # another owner goes on, and tells what was told last, too
-    evaluations.tell(1, 4, told[8:10])
-    evaluations.tell(3, 1, told[10:])
+    evaluations.tell(
+        {(1, 4): told[6:8]}
+    )  # another owner goes on, and tells what was told last, too
+    evaluations.tell({(1, 4): told[8:10]})
+    evaluations.tell({(3, 1): told[10:]})
     rest = memberships.told(seen[-1].token, 100)
     assert [each.transition for each in rest] == told[4:]
     assert memberships.told(rest[-1].token, 10) == []

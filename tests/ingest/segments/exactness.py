@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from identity.event import Event
-from identity.nodes import Node, type_code
+from identity.decisions import Decision
+from identity.event import Event, Source
+from identity.nodes import Node, names_device, type_code
 from identity.rules import Rules
+from ingest.deciding import Draft, merge, split
 from ingest.decode import decode
+from ingest.segments.evaluating import Evaluator, profile_of
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.parse import parse_definition
 from profiles.segments.problems import BadDefinition
 from service.rpc.parsing import type_names
 from simulator.shop import START_MS, Shop
 from storage.attribution import Attribution
+from storage.gathering import Gatherer
 from storage.ports import Store, TimelineRow
 from tests.profiles.segments.brute import Person, World, is_member
 from tests.profiles.segments.strategies import Vocabulary, computed_trees, segment_trees
@@ -92,6 +96,119 @@ def made_stream(random: Random, people: int, kiosks: int) -> list[dict[str, Any]
     ]
     order = sorted(range(len(events)), key=lambda n: (places[n], n))
     return [events[n] for n in order]
+
+
+class Side(Protocol):
+    """A workspace on some store, as this check drives it."""
+
+    rules: Rules
+    source: Source
+    now: int
+    """The time by every clock of it."""
+
+    @property
+    def store(self) -> Store:
+        """What it knows."""
+
+    def take(self, events: Sequence[dict[str, Any]], batch: int = 500) -> Any:
+        """Feed messages."""
+
+    def define_trees(self, trees: dict[str, Any], *, fill: bool = True) -> None:
+        """Define segments by id, and have everybody looked at for them."""
+
+    def decide(self, decision: Decision) -> None:
+        """An operator decides."""
+
+    def catalogue(self) -> Catalogue:
+        """What is in force."""
+
+    def settle(self) -> None:
+        """Until nothing is left to do: everybody is looked at, for everything, by now."""
+
+
+def check(
+    side: Side,
+    seeded: int,
+    *,
+    people: int,
+    trees: int,
+    instants: int,
+    kiosks: int = 0,
+    meanwhile: Callable[[Random], None] = lambda random: None,
+) -> tuple[int, int]:
+    """A stream in pieces, definitions in pieces, merges and splits, and time that passes.
+
+    How many segments were compared at the last moment, and how many at all moments together.
+    """
+    random = Random(seeded)
+    side.now = 0
+    stream = made_stream(random, people, kiosks)
+    waiting = list(made_trees(trees, seeded).items())
+    # The computed trait comes first: segments ask for it.
+    waiting.sort(key=lambda entry: entry[0] != COMPUTED)
+    segments = compared = fed = 0
+    for n, now in enumerate(moments(random, instants)):
+        side.now = now
+        some = waiting[: max(10, len(waiting) // 2)] if n % 3 == 0 else []
+        del waiting[: len(some)]
+        upto = len(stream) * (n + 1) // max(1, instants // 2)
+        middle = (fed + upto) // 2
+        side.take(stream[fed:middle], batch=random.choice([1, 7, 500]))
+        if some:
+            side.define_trees(dict(some), fill=random.random() < 0.5)
+        side.take(stream[middle:upto], batch=random.choice([1, 7, 500]))
+        fed = upto
+        operate(side, random, n)
+        meanwhile(random)
+        side.settle()
+        segments = compare(side)
+        compared += segments
+    return segments, compared
+
+
+def operate(side: Side, random: Random, n: int) -> None:
+    """An operator merges two people, or splits one."""
+    store = side.store
+    leaves = [leaf for leaf in sorted(store.parts.leaves(None, 10_000)) if not names_device(leaf)]
+    if len(leaves) < 4:
+        return
+    people = store.people.clusters_of(leaves)
+    draft = Draft(f"d{n}", "op", "test", side.now)
+    if n % 2:
+        one, other = random.sample(leaves, 2)
+        sides = [people[each].members if each in people else {each} for each in (one, other)]
+        if not sides[0] & sides[1] and not store.decisions.of(sorted(sides[0] | sides[1])):
+            side.decide(merge(store, draft, [one, other]))
+    else:
+        large = sorted({tuple(sorted(c.members)) for c in people.values() if len(c.members) > 1})
+        if large:
+            members = random.choice(large)
+            side.decide(split(draft, [members[:1], members[1:]]))
+
+
+def compare(side: Side) -> int:
+    """Every segment holds whom brute force says, at this moment; how many segments those are."""
+    catalogue, now = side.catalogue(), side.now
+    wanted = truth(
+        side.store, side.rules, catalogue, now, lambda row: stored_event(row, side.source)
+    )
+    for key, right in wanted.items():
+        found = {node for node, _ in side.store.memberships.members(key, None, 100_000)}
+        wrong = {node for node in found ^ right if claims_exact(side, node, key, catalogue)}
+        assert not wrong, (key, catalogue.segments[key], _hex(wrong), now)
+    return len(wanted)
+
+
+def claims_exact(side: Side, node: Node, key: str, catalogue: Catalogue) -> bool:
+    """Whether a verdict is said to be exact: that of a kiosk may need more events than are kept one by one."""
+    named = side.store.lookups.named([node])
+    gathered = Gatherer(side.store, side.rules).gather([profile_of(node, named[node])], named)
+    ((subject, _),) = Evaluator(side.store, side.rules).subjects(gathered, catalogue)
+    return subject is None or catalogue.judges.verdict(key, subject, side.now).exact
+
+
+def _hex(nodes: set[Node]) -> list[str]:
+    return sorted(node.hex() for node in nodes)[:5]
 
 
 def truth(

@@ -5,8 +5,10 @@ from typing import Any
 
 import yaml
 
+from identity.decisions import Decision
 from identity.rules import Rules
-from profiles.segments.catalogue import Edit, Put
+from ingest.deciding import DecidingHere
+from profiles.segments.catalogue import Catalogue, Edit, Put
 from profiles.segments.membership import Transition
 from tests.workspace import NOON, Workspace
 
@@ -31,6 +33,19 @@ class Shop(Workspace):
         assert self.store.definitions.append(edit)
         if fill:
             self.segments.fill()
+
+    def decide(self, decision: Decision) -> None:
+        """An operator decides."""
+        DecidingHere(self.store, self.rules).make(decision)
+
+    def catalogue(self) -> Catalogue:
+        """What is in force."""
+        return self.segments.catalogue()
+
+    def settle(self) -> None:
+        """Until nothing is left to do, filling included."""
+        self.segments.settle()
+        self.segments.fill()
 
     def order(self, user: str, *, at: int | None = None, **fields: Any) -> None:
         """An order by somebody who is logged in."""

@@ -81,20 +81,23 @@ class Evaluations(_Part):
             if held is None or stamp > held[0]:
                 self.held.kept[after.standing.profile_id] = (stamp, after)
 
-    def tell(self, log: int, epoch: int, told: Sequence[Transition]) -> None:
-        for each in told:
-            self.point("transition")
-            self.held.told.append(each)
+    def tell(self, told: Mapping[tuple[int, int], Sequence[Transition]]) -> None:
+        for some in told.values():
+            for each in some:
+                self.point("transition")
+                self.held.told.append(each)
 
     def timers(
-        self, shard: int, since_ms: int, until_ms: int, limit: int
-    ) -> list[tuple[int, Node]]:
-        found = [
-            (kept.timer_ms, node)
-            for node, (_, kept) in self.held.kept.items()
-            if node[-1] % TIMER_SHARDS == shard and kept.timer_ms != NEVER_MS
-        ]
-        return sorted(each for each in found if since_ms <= each[0] <= until_ms)[:limit]
+        self, since_ms: Mapping[int, int], until_ms: int, limit: int
+    ) -> dict[int, list[tuple[int, Node]]]:
+        found: dict[int, list[tuple[int, Node]]] = {shard: [] for shard in since_ms}
+        for node, (_, kept) in sorted(self.held.kept.items(), key=lambda each: each[1][1].timer_ms):
+            shard = node[-1] % TIMER_SHARDS
+            if shard in since_ms and since_ms[shard] <= kept.timer_ms <= min(
+                until_ms, NEVER_MS - 1
+            ):
+                found[shard].append((kept.timer_ms, node))
+        return {shard: some[:limit] for shard, some in found.items()}
 
     def forget_timers(self, shard: int, until_ms: int) -> None:
         """Timers are read off what is kept: there are no others."""

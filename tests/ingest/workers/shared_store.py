@@ -377,6 +377,9 @@ class _Leases(_Part):
         self.point("epoch")
         return self.held.epochs.get(name, 0)
 
+    def epochs(self, names: Iterable[str]) -> dict[str, int]:
+        return {name: self.epoch(name) for name in names}
+
 
 def write_to(durable: Durable, store: Store) -> None:
     """Put everything into a store of one file, to be read as profiles."""
