@@ -24,10 +24,16 @@ class StoredEvidence:
         self._proposed = {decision.id: decision for decision in proposed}
         self._decisions: dict[Node, list[Decision]] = {}
         self._refusals: dict[Node, list[Refusal]] = {}
+        self._people: dict[Node, Cluster] = {}
+        """Who was met, where nothing is written."""
 
     def around(self, limits: Mapping[Node, int]) -> Around:
         """What the store has, with the must-links of operators; refusals are kept for later."""
-        around, decisions = self._store.lookups.around(limits)
+        met = {self._people[node].members for node in limits if node in self._people}
+        around, decisions = self._store.lookups.around(limits, met)
+        if self._proposed:
+            for cluster in {*around.clusters.values()}:
+                self._people |= dict.fromkeys(cluster.members, cluster)
         self._keep(limits, decisions)
         self._refusals |= {node: [] for node in limits}
         for refusal in around.refusals:

@@ -237,10 +237,14 @@ class Lookups(Protocol):
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         """All about those nodes that are known."""
 
-    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+    def around(
+        self, limits: Mapping[Node, int], as_one: Iterable[Collection[Node]] = ()
+    ) -> tuple[Around, list[Decision]]:
         """All that is said of nodes, at most about so many links of each; and the decisions that name them.
 
         Decisions in order of id, those that were taken back too; their must-links are not among those said.
+        `as_one` are people who were just read: of each, one member that says so may answer for the others.
+        Whoever writes people gives none, for the others' rows may be left from a writer that ended half way.
         """
 
 

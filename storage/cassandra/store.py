@@ -92,7 +92,7 @@ class CassandraStore:
         self.timeline: Timeline = CassandraTimeline(facts)
         self.parts: Parts = CassandraParts(derived)
         evidence = CassandraEvidence(facts, clock)
-        decisions = CassandraDecisions(facts, clock)
+        decisions = CassandraDecisions(facts, clock, evidence.note_beside)
         self.evidence: Evidence = evidence
         self.decisions: Decisions = decisions
         self.devices: Devices = devices
