@@ -15,6 +15,7 @@ from identity.decisions import Decision
 from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.incremental import Around
 from identity.nodes import Node
+from identity.owning import Ownership
 from identity.resolve import Cluster, Refusal
 from storage.segment_ports import (
     Backfills,
@@ -167,6 +168,22 @@ class Devices(Protocol):
 
     def scan_uses(self) -> Iterator[Use]:
         """Every use, grouped by device."""
+
+
+class Owners(Protocol):
+    """Whose each device was last told to be: written by whoever writes people."""
+
+    def of(self, devices: Iterable[Node]) -> dict[Node, Ownership]:
+        """What was told of those devices of which anything was."""
+
+    def put(self, owners: Mapping[Node, Ownership]) -> None:
+        """Replace what was told of devices; their users are found by `used_by` from then on."""
+
+    def used_by(self, people: Iterable[Node]) -> set[Node]:
+        """Devices that any of these person identifiers was a user of, when they were told of."""
+
+    def scan(self) -> Iterator[tuple[Node, Ownership]]:
+        """Every device that was told of."""
 
 
 class People(Protocol):
@@ -382,6 +399,8 @@ class Store(Protocol):
     def decisions(self) -> Decisions: ...
     @property
     def devices(self) -> Devices: ...
+    @property
+    def owners(self) -> Owners: ...
     @property
     def people(self) -> People: ...
     @property

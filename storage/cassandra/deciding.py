@@ -189,7 +189,7 @@ class CassandraChanges:
         self._facts.write(
             Write(profile, self._add_profile, (profile, each.time_ms, each.id, stamp))
             for each in changes
-            for profile in {side.profile_id for side in (*each.before, *each.after)}
+            for profile in sorted(each.profiles)
         )
         self._append(changes, stamp)
         left = {each.id: each for each in self._all_announced()}

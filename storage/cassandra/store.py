@@ -7,7 +7,7 @@ from storage.cassandra.activity import CassandraParts, CassandraTimeline
 from storage.cassandra.connection import Connection
 from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
 from storage.cassandra.deliveries import CassandraDeliveries
-from storage.cassandra.devices import CassandraDevices
+from storage.cassandra.devices import CassandraDevices, CassandraOwners
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.identity import (
     CassandraEvidence,
@@ -43,6 +43,7 @@ from storage.ports import (
     Identifiers,
     Leases,
     Lookups,
+    Owners,
     Parts,
     People,
     Positions,
@@ -96,6 +97,7 @@ class CassandraStore:
         self.evidence: Evidence = evidence
         self.decisions: Decisions = decisions
         self.devices: Devices = devices
+        self.owners: Owners = CassandraOwners(facts, clock)
         self.people: People = people
         self.identifiers: Identifiers = identifiers
         self.lookups: Lookups = CassandraLookups(identifiers, people, devices, evidence, decisions)
