@@ -31,6 +31,13 @@ class Kind(StrEnum):
     """Members moved between profiles: neither side is the other's whole."""
     CONFLICT = "conflict"
     """Something that would join them was refused, by a rule; nobody changed."""
+    OWNERSHIP = "ownership"
+    """A device belongs to somebody else, or to nobody; nobody changed."""
+
+    @property
+    def of_people(self) -> bool:
+        """Whether it says who is who."""
+        return self not in (Kind.CONFLICT, Kind.OWNERSHIP)
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -60,6 +67,14 @@ class PersonChange(msgspec.Struct, frozen=True, kw_only=True):
     """The events and decisions that brought it about, earliest first; at most BECAUSE_MAX."""
     refusal: Refusal | None = None
     """Of a conflict: what was refused."""
+    device: Node | None = None
+    """Of an ownership: whose it was before, and whose it is, by profile id alone; no side: nobody's."""
+
+    @property
+    def profiles(self) -> set[Node]:
+        """Whose history it belongs to."""
+        found = {side.profile_id for side in (*self.before, *self.after)}
+        return found if self.device is None else found | {self.device}
 
 
 class Published(msgspec.Struct, frozen=True):

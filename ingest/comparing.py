@@ -14,6 +14,7 @@ from identity.incremental import Change
 from identity.nodes import Node
 from identity.resolve import HUB, Refusal, fanout_max_of
 from identity.rules import Rules
+from ingest.identify import people_after
 from ingest.numbering import (
     NOBODY,
     Bools,
@@ -29,6 +30,7 @@ from ingest.numbering import (
     read_evidence,
     silent,
 )
+from ingest.owning import look
 from ingest.resolving import Resolved, resolve_all
 from storage.columns import ClusterColumns, columns_of
 from storage.ports import Store
@@ -118,6 +120,7 @@ class Comparison:
     def __init__(self, resolved: Resolved, live: Live, links: int, rules: Rules) -> None:
         self._resolved = resolved
         self._live = live
+        self._rules = rules
         self.links = links
         """Links and must-links of events that were read."""
         self._nodes = resolved.nodes
@@ -182,9 +185,13 @@ class Comparison:
         """
         loaded = Loaded()
         for batch in self.changes():
-            change, changes = batch.change, batch.changes(time_ms)
+            change = batch.change
+            people = batch.changes(time_ms)
+            owned = look(store, self._rules, (), people, people_after(change))
+            changes = [*people, *owned.changes]
             followers.announce(changes)
             store.people.write(change.resolved, change.clusters, change.refusals)
+            store.owners.put(owned.owners)
             followers.publish(changes)
             loaded.add(change, changes)
             progress("identifiers written", loaded.identifiers, 0)

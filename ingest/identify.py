@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
-from identity.changes import Cause, PersonChange, changes_of
+from identity.changes import Cause, Kind, PersonChange, changes_of
 from identity.decisions import Decision
 from identity.evidence import KeepApart, Link, Match, MustLink
 from identity.incremental import Around, Change, decide
 from identity.nodes import Node
+from identity.owning import Heard, Ownership
 from identity.resolve import Cluster, Refusal
 from identity.rules import Rules
+from ingest.owning import look
 from storage.ports import Store
+
+NOBODY: Final = Change(frozenset(), (), (), ())
+"""Nobody changed."""
 
 
 class StoredEvidence:
@@ -24,10 +30,16 @@ class StoredEvidence:
         self._proposed = {decision.id: decision for decision in proposed}
         self._decisions: dict[Node, list[Decision]] = {}
         self._refusals: dict[Node, list[Refusal]] = {}
+        self._people: dict[Node, Cluster] = {}
+        """Who was met, where nothing is written."""
 
     def around(self, limits: Mapping[Node, int]) -> Around:
         """What the store has, with the must-links of operators; refusals are kept for later."""
-        around, decisions = self._store.lookups.around(limits)
+        met = {self._people[node].members for node in limits if node in self._people}
+        around, decisions = self._store.lookups.around(limits, met)
+        if self._proposed:
+            for cluster in {*around.clusters.values()}:
+                self._people |= dict.fromkeys(cluster.members, cluster)
         self._keep(limits, decisions)
         self._refusals |= {node: [] for node in limits}
         for refusal in around.refusals:
@@ -88,13 +100,16 @@ class Statements(msgspec.Struct, array_like=True, frozen=True):
     must_links: Sequence[MustLink] = ()
     matches: Sequence[Match] = ()
     decisions: Sequence[Decision] = ()
+    uses: Sequence[Heard] = ()
+    """Uses of devices, which are stored already, that may change whose these are."""
 
     def __bool__(self) -> bool:
         """Whether anything is said."""
-        return bool(self.links or self.must_links or self.matches or self.decisions)
+        told = self.links or self.must_links or self.matches or self.decisions
+        return bool(told or self.uses)
 
     def causes(self) -> list[Cause]:
-        """Each statement, as what may change people."""
+        """Each statement that may change people."""
         told: list[Link | MustLink | Match] = [*self.links, *self.must_links, *self.matches]
         return [
             *(Cause(each.first_event, each.first_ms, (each.a, each.b)) for each in told),
@@ -121,13 +136,16 @@ def identify(
     *,
     again: bool = False,
     believed: Mapping[Node, Cluster] = MappingProxyType({}),
+    believed_owners: Mapping[Node, Ownership] = MappingProxyType({}),
     announce: Callable[[Sequence[PersonChange]], None] = lambda changes: None,
+    shared: bool = True,
 ) -> Identified | None:
     """Store evidence and bring people up to date with it; None if it said nothing new.
 
-    `announce` hears of the changes before people are written, as seen from what is `believed` of people where
-    that is not what is stored. `again` decides all of it as if it were new and writes every row of its
-    components: for evidence that another writer may have half decided.
+    `announce` hears of the changes before they are written, as seen from what is `believed` of people and of
+    owners of devices where that is not what is stored. `again` decides all of it as if it were new and writes
+    every row of its components: for evidence that another writer may have half decided. `shared`: others may
+    record uses of devices meanwhile.
     """
     causes = said.causes()
     links = store.evidence.merge_links(said.links)
@@ -138,24 +156,38 @@ def identify(
     touched.update(*(decision.nodes for decision in decisions))
     if again:
         touched.update(*(cause.nodes for cause in causes))
-    if not (links or must_links or touched):
+    change, changes = NOBODY, list[PersonChange]()
+    if links or must_links or touched:
+        known = StoredEvidence(store)
+        change = decide(links, must_links, known, rules, touched=touched)
+        changes = changes_of(
+            _as_believed(change, believed),
+            max(cause.time_ms for cause in causes),
+            causes,
+            known.refusals_of(change.resolved) if change.refusals else (),
+        )
+    elif not (said.uses or believed_owners):
         return None
-    known = StoredEvidence(store)
-    change = decide(links, must_links, known, rules, touched=touched)
-    changes = changes_of(
-        _as_believed(change, believed),
-        max(cause.time_ms for cause in causes),
-        causes,
-        known.refusals_of(change.resolved) if change.refusals else (),
-    )
-    announce(changes)
-    store.people.write(change.resolved, change.clusters, change.refusals)
-    return Identified(change, changes)
+    found = look(
+        store, rules, said.uses, changes, people_after(change), believed=believed_owners,
+        again=change.resolved if again else (), shared=shared,
+    )  # fmt: skip
+    announce([*changes, *found.changes])
+    if change.resolved:
+        store.people.write(change.resolved, change.clusters, change.refusals)
+    store.owners.put(found.owners)
+    return Identified(change, [*changes, *found.changes])
+
+
+def people_after(change: Change) -> dict[Node, Cluster]:
+    """Everybody whom a change is about, as they are once it is written."""
+    alone = {node: Cluster(node, frozenset({node})) for node in change.resolved}
+    return alone | {node: cluster for cluster in change.clusters for node in cluster.members}
 
 
 def identify_here(store: Store, said: Statements, rules: Rules) -> Sequence[PersonChange]:
     """`identify` where nothing can come between what it writes: changes are published at once."""
-    found = identify(store, said, rules)
+    found = identify(store, said, rules, shared=False)
     changes = found.changes if found else ()
     store.changes.published(changes)
     if said.decisions:
@@ -164,10 +196,14 @@ def identify_here(store: Store, said: Statements, rules: Rules) -> Sequence[Pers
 
 
 def applied(decisions: Iterable[Decision], changes: Sequence[PersonChange]) -> list[Decision]:
-    """Decisions that people are up to date with, and the changes that each made."""
+    """Decisions that people are up to date with, and the changes of people that each made."""
     marked = []
     for decision in decisions:
-        made = tuple(change.id for change in changes if decision.id in change.because)
+        made = tuple(
+            change.id
+            for change in changes
+            if decision.id in change.because and change.kind is not Kind.OWNERSHIP
+        )
         if decision.retraction is None:
             marked.append(msgspec.structs.replace(decision, applied=made))
         else:

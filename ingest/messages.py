@@ -186,6 +186,9 @@ def encode_statements(said: Statements) -> Iterator[tuple[bytes, bytes]]:
         yield matches[0].a, _encode(Statements((), (), matches))
     for decision in said.decisions:
         yield min(decision.nodes), _encode(Statements((), (), (), [decision]))
+    for start in range(0, len(said.uses), LINKS_IN_MESSAGE_MAX):
+        uses = said.uses[start : start + LINKS_IN_MESSAGE_MAX]
+        yield uses[0].use.device, _encode(Statements((), (), (), (), uses))
 
 
 def statements_in(message: Message) -> Statements:
@@ -199,11 +202,11 @@ def position_of(message: Message, log_generation: int) -> int:
 
 
 def encode_change(change: PersonChange) -> tuple[bytes, bytes]:
-    """(key, value) of a message on the changes topic, as JSON. The key is the profile's id, in hex.
+    """(key, value) of a message on the changes topic, as JSON. The key is a profile's id or a device's.
 
     A change that is published again has the same `id` and the same text.
     """
-    profile = min(cluster.profile_id for cluster in change.after)
+    key = change.device or min(cluster.profile_id for cluster in change.after)
     value: dict[str, Any] = {
         "format": CHANGES_FORMAT,
         "id": change.id,
@@ -220,7 +223,9 @@ def encode_change(change: PersonChange) -> tuple[bytes, bytes]:
             "rule": change.refusal.rule,
             "since": change.refusal.since_ms,
         }
-    return profile.hex().encode(), _json(value)
+    if change.device is not None:
+        value["device"] = change.device.hex()
+    return key.hex().encode(), _json(value)
 
 
 def encode_letter(refused: Refused, origin: str) -> bytes:

@@ -23,6 +23,8 @@ class Recorded(msgspec.Struct):
     uses: dict[tuple[Node, Node, int], Use]
     companions: dict[tuple[Node, Node], Companion]
     identifiers: dict[Node, Identifier]
+    used_by: dict[tuple[Node, Node, int], str] = {}
+    """The newest event of each use."""
 
 
 def record(
@@ -58,6 +60,8 @@ def record(
             key = (use.device, use.person, use.hour)
             known = said.uses.get(key)
             said.uses[key] = use if known is None else known.merge(use)
+            if known is None or use.last_ms >= known.last_ms:
+                said.used_by[key] = event.message_id
         for companion in found.companions:
             pair = (companion.node, companion.with_node)
             other = said.companions.get(pair)

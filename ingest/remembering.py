@@ -8,6 +8,7 @@ from identity.evidence import Use
 from identity.nodes import Node
 from ingest.identify import Statements
 from ingest.known import Known
+from ingest.owning import that_may_change
 from ingest.record import Recorded
 from storage.keys import Vault
 from storage.ports import Store
@@ -46,8 +47,11 @@ class Memory:
         uses, companions = self._known.new_uses(said), self._known.new_companions(said)
         self._store.devices.merge_uses(uses)
         self._store.devices.merge_companions(companions)
+        heard = that_may_change(
+            self._store, uses, lambda use: said.used_by[use.device, use.person, use.hour]
+        )
         return News(
-            Statements(self._known.new_links(said), said.must_links),
+            Statements(self._known.new_links(said), said.must_links, uses=heard),
             uses,
             {each.node for each in companions if not self._known.knows(each)},
         )

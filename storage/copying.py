@@ -181,6 +181,7 @@ class _Copy:
     def _uses(self) -> None:
         for uses in chunks(self._source.devices.scan_uses(), BATCH):
             self._target.devices.merge_uses(uses)
+            self._target.owners.put(self._source.owners.of({use.device for use in uses}))
             self._identify(node for use in uses for node in (use.device, use.person))
             self._advance(len(uses))
 

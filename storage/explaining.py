@@ -128,7 +128,7 @@ def _end(resolved: Resolved) -> Node:
 
 def _read_person(store: Store, members: Sequence[Node]) -> tuple[list[Told], Sequence[Refusal]]:
     """All evidence and all refusals that name any member of a person."""
-    around, decisions = store.lookups.around(dict.fromkeys(members, LINKS_EACH_MAX))
+    around, decisions = store.lookups.around(dict.fromkeys(members, LINKS_EACH_MAX), [members])
     return _told(around, decisions), around.refusals
 
 
@@ -174,7 +174,7 @@ class _Search:
         self._cut = False
         self.decisions: dict[str, Decision] = {}
         """Those that name anybody who was reached."""
-        self._frontier, _ = self._meet({*one, *other})
+        self._frontier, _ = self._meet({*one, *other}, [one, other])
         self._open = sum(not self._closed.issuperset(side) for side in self._sides)
         """From how many of the two ends is read on."""
 
@@ -222,7 +222,8 @@ class _Search:
             members = {m for node in found & clusters.keys() for m in clusters[node].members}
             along |= members
             side.update(found, members)
-        self._frontier = open_now | self._meet(along - new - known)[0]
+        people = {cluster.members for cluster in clusters.values()}
+        self._frontier = open_now | self._meet(along - new - known, people)[0]
         return True
 
     def _told_of(self, some: Sequence[Node]) -> list[Told]:
@@ -257,11 +258,14 @@ class _Search:
                 found.add(each.a)
         return found
 
-    def _meet(self, nodes: Collection[Node]) -> tuple[set[Node], Mapping[Node, Cluster]]:
-        """Note what is known of nodes; those of them to read on from, and their clusters."""
+    def _meet(
+        self, nodes: Collection[Node], people: Iterable[Collection[Node]] = ()
+    ) -> tuple[set[Node], Mapping[Node, Cluster]]:
+        """Note what is known of nodes, who are `people`; those of them to read on from, and their clusters."""
         if not nodes:
             return set(), {}
-        around, decisions = self._store.lookups.around({n: self._limit(n) for n in sorted(nodes)})
+        limits = {n: self._limit(n) for n in sorted(nodes)}
+        around, decisions = self._store.lookups.around(limits, people)
         self._met += [*around.links, *around.must_links, *around.matches]
         self._refusals.update(around.refusals)
         self._closed |= {each.a for each in around.refusals if not of_two(each)}

@@ -8,7 +8,7 @@ import msgspec
 
 from identity.devices import owners_of
 from identity.evidence import Use
-from identity.nodes import Node
+from identity.nodes import Node, names_device
 from identity.rules import Rules
 from profiles.part import Body, Part, Visit, decode, visit_spans
 from storage.ports import Held, Named, Store
@@ -37,6 +37,11 @@ class Resolved(msgspec.Struct, frozen=True):
     disagreeing: tuple[Node, ...]
     """Identifiers of the lookup that belong to another profile."""
     members: tuple[Node, ...]
+
+    @property
+    def histories(self) -> tuple[Node, ...]:
+        """Whose changes a lookup asks for: those of a person, or of the device that was named."""
+        return (self.matched,) if names_device(self.matched) else self.members
 
 
 class Gathered(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from identity.decisions import Decision
 from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.incremental import Around
 from identity.nodes import Node
+from identity.owning import Ownership
 from identity.resolve import Cluster, Refusal
 from storage.segment_ports import (
     Backfills,
@@ -169,6 +170,22 @@ class Devices(Protocol):
         """Every use, grouped by device."""
 
 
+class Owners(Protocol):
+    """Whose each device was last told to be: written by whoever writes people."""
+
+    def of(self, devices: Iterable[Node]) -> dict[Node, Ownership]:
+        """What was told of those devices of which anything was."""
+
+    def put(self, owners: Mapping[Node, Ownership]) -> None:
+        """Replace what was told of devices; their users are found by `used_by` from then on."""
+
+    def used_by(self, people: Iterable[Node]) -> set[Node]:
+        """Devices that any of these person identifiers was a user of, when they were told of."""
+
+    def scan(self) -> Iterator[tuple[Node, Ownership]]:
+        """Every device that was told of."""
+
+
 class People(Protocol):
     """The cache of `resolve`: which identifiers are one person."""
 
@@ -237,10 +254,14 @@ class Lookups(Protocol):
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         """All about those nodes that are known."""
 
-    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+    def around(
+        self, limits: Mapping[Node, int], as_one: Iterable[Collection[Node]] = ()
+    ) -> tuple[Around, list[Decision]]:
         """All that is said of nodes, at most about so many links of each; and the decisions that name them.
 
         Decisions in order of id, those that were taken back too; their must-links are not among those said.
+        `as_one` are people who were just read: of each, one member that says so may answer for the others.
+        Whoever writes people gives none, for the others' rows may be left from a writer that ended half way.
         """
 
 
@@ -381,6 +402,8 @@ class Store(Protocol):
     def decisions(self) -> Decisions: ...
     @property
     def devices(self) -> Devices: ...
+    @property
+    def owners(self) -> Owners: ...
     @property
     def people(self) -> People: ...
     @property

@@ -311,7 +311,7 @@ def causes_of(changes: Iterable[PersonChange]) -> dict[Node, Cause]:
     """Whom changes of people concern: every profile that was or is a side of one."""
     causes: dict[Node, Cause] = {}
     for change in changes:
-        if change.kind is Kind.CONFLICT:
+        if not change.kind.of_people:
             continue
         cause = Cause.SPLIT if change.kind is Kind.SPLIT else Cause.MERGED
         for side in (*change.before, *change.after):

@@ -12,6 +12,7 @@ import msgspec
 from identity.changes import PersonChange
 from identity.decisions import Decision
 from identity.evidence import Link, Match, MustLink
+from identity.owning import Heard
 from identity.rules import Rules
 from ingest.deadletters import Refused
 from ingest.identify import Statements, applied, identify
@@ -105,6 +106,7 @@ class Identify:
         must_links: list[MustLink] = []
         matches: list[Match] = []
         decisions: list[Decision] = []
+        uses: list[Heard] = []
         unreadable: list[tuple[Refused, Message]] = []
         for message in messages:
             try:
@@ -117,13 +119,14 @@ class Identify:
             must_links += said.must_links
             matches += said.matches
             decisions += said.decisions
+            uses += said.uses
         again = any(each.offset < self._again_below.get(each.partition, 0) for each in messages)
         # If this attempt ends half way, the next one must not take what is stored for decided.
         for each in messages:
             end = self._again_below.get(each.partition, 0)
             self._again_below[each.partition] = max(end, each.offset + 1)
         self._sound = False
-        everything = Statements(links, must_links, matches, decisions)
+        everything = Statements(links, must_links, matches, decisions, uses)
         changes = self._decide(epoch, everything, again)
         if decisions:
             self._store.decisions.put(applied(decisions, changes))

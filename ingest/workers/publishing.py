@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from identity.changes import PersonChange
+from identity.owning import told
 from identity.rules import Rules
 from ingest.identify import Statements, identify
 from ingest.kafka.settings import KafkaSettings
@@ -85,6 +86,7 @@ def recover(store: Store, rules: Rules, publisher: Publisher, epoch: int) -> Non
         believed = {
             node: cluster
             for change in announced
+            if change.device is None
             for cluster in change.after
             for node in cluster.members
         }
@@ -96,7 +98,10 @@ def recover(store: Store, rules: Rules, publisher: Publisher, epoch: int) -> Non
             store.decisions.of(nodes),
         )
         announce = partial(publisher.announce, epoch)
-        identify(store, said, rules, again=True, believed=believed, announce=announce)
+        identify(
+            store, said, rules, again=True, believed=believed, believed_owners=told(announced),
+            announce=announce,
+        )  # fmt: skip
     publisher.publish(epoch)
 
 

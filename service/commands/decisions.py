@@ -160,19 +160,22 @@ def decisions(workspace: Workspace, limit: int, as_json: bool) -> None:
 @json_option
 @pass_workspace
 def changes(workspace: Workspace, /, limit: int, as_json: bool, **options: Any) -> None:
-    """How a person came about: what merged, split and was refused, with ids to undo it by."""
+    """How a person came about: what merged, split and was refused, with ids to undo it by.
+
+    And which devices became theirs or somebody else's; with --id of a device, whose it was.
+    """
     lookups = all_wanted(options)
     if len(lookups) != 1:
         raise click.UsageError("name one person: --email, --phone, --user, --external or --id")
     (resolved,) = workspace.reader.resolve(lookups, workspace.now_ms())
     if resolved is None:
         raise click.ClickException("nobody is known by that")
-    found = workspace.store.changes.of(resolved.members, limit)
+    found = workspace.store.changes.of(resolved.histories, limit)
     if as_json:
         print_json(found)
         return
     if not found:
-        console.print("nothing ever joined this person to anybody")
+        console.print("nothing ever joined this person to anybody, nor gave them a device")
         return
     print_changes(workspace, found)
 
@@ -306,17 +309,25 @@ def print_changes(workspace: Workspace, found: Sequence[PersonChange]) -> None:
             node
             for change in found
             for person in (*change.before, *change.after)
-            for node in person.members
+            for node in ({change.device, *person.members} if change.device else person.members)
         ),
     )
     rows = [
         (
-            when(change.time_ms), change.id,
-            change.kind.value if change.refusal is None else f"conflict {change.refusal.rule}",
-            " | ".join(_all(names, person.members) for person in change.before),
-            "" if change.refusal else " | ".join(_all(names, p.members) for p in change.after),
+            when(change.time_ms), change.id, _what(names, change),
+            _sides(names, change.before), "" if change.refusal else _sides(names, change.after),
             ", ".join(change.because),
         )
         for change in found
     ]  # fmt: skip
     console.print(table(["when", "id", "", "before", "after", "because"], rows))
+
+
+def _sides(names: Names, people: Sequence[Cluster]) -> str:
+    return " | ".join(_all(names, person.members) for person in people) or "nobody"
+
+
+def _what(names: Names, change: PersonChange) -> str:
+    if change.refusal is not None:
+        return f"conflict {change.refusal.rule}"
+    return f"ownership of {names.of(change.device)}" if change.device else change.kind.value

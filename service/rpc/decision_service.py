@@ -41,6 +41,7 @@ KINDS: Final[Mapping[Kind, pb.PersonChangeKind]] = {
     Kind.RENAMED: pb.PERSON_CHANGE_KIND_RENAMED,
     Kind.REGROUPED: pb.PERSON_CHANGE_KIND_REGROUPED,
     Kind.CONFLICT: pb.PERSON_CHANGE_KIND_CONFLICT,
+    Kind.OWNERSHIP: pb.PERSON_CHANGE_KIND_OWNERSHIP,
 }
 DECISION_KINDS: Final[Mapping[DecisionKind, pb.DecisionKind]] = {
     DecisionKind.MERGE: pb.DECISION_KIND_MERGE,
@@ -141,12 +142,12 @@ class DecisionService(DecisionServiceServicer):
     def ListPersonChanges(
         self, request: pb.ListPersonChangesRequest, _context: grpc.ServicerContext
     ) -> pb.ListPersonChangesResponse:
-        """The changes of the profiles that a person was."""
+        """The changes of the profiles that a person was, or of whose a device was."""
         (resolved,) = self._reader.resolve([self._lookups.one(request.lookup)], self._now_ms())
         if resolved is None:
             raise ProfileNotFound
         reply = pb.ListPersonChangesResponse()
-        for change in self._store.changes.of(resolved.members, page_size(request.page_size)):
+        for change in self._store.changes.of(resolved.histories, page_size(request.page_size)):
             fill_change(reply.changes.add(), change)
         return reply
 
@@ -260,6 +261,8 @@ def fill_change(message: pb.PersonChange, change: PersonChange) -> None:
     message.because.extend(map(clean, change.because))
     if change.refusal is not None:
         message.rule = change.refusal.rule
+    if change.device is not None:
+        message.device_id = change.device.hex()
 
 
 def _by_rule(refusals: Iterable[Refusal]) -> Mapping[str, int]:

@@ -1,6 +1,6 @@
 """Decisions of operators and changes of people in Cassandra: written by the holder of the lease alone."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -28,9 +28,13 @@ _changes = msgspec.msgpack.Decoder(list[PersonChange]).decode
 class CassandraDecisions:
     """`storage.ports.Decisions`."""
 
-    def __init__(self, facts: Grouped, clock: WriterClock) -> None:
+    def __init__(
+        self, facts: Grouped, clock: WriterClock, note: Callable[[Iterable[Node]], None]
+    ) -> None:
+        """`note` hears whom a decision names, before it does."""
         self._facts = facts
         self._clock = clock
+        self._note = note
         keyspace = facts.keyspace
         self._add = (
             f"UPDATE {keyspace}.decisions_by_id USING TIMESTAMP ? SET decision = ? WHERE id = ?"
@@ -70,6 +74,7 @@ class CassandraDecisions:
         return [merged[decision.id] for decision in decisions]
 
     def _write(self, decision: Decision) -> None:
+        self._note(decision.nodes)
         stamp, blob = self._clock.next(), _encode(decision)
         writes = [
             Write(node, self._add_node, (stamp, blob, node, decision.id))
@@ -184,7 +189,7 @@ class CassandraChanges:
         self._facts.write(
             Write(profile, self._add_profile, (profile, each.time_ms, each.id, stamp))
             for each in changes
-            for profile in {side.profile_id for side in (*each.before, *each.after)}
+            for profile in sorted(each.profiles)
         )
         self._append(changes, stamp)
         left = {each.id: each for each in self._all_announced()}

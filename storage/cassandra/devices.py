@@ -1,12 +1,17 @@
 """Who used which device, and which device identifiers go together, in Cassandra."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from identity.evidence import Companion, Use
 from identity.nodes import Node
-from storage.cassandra.grouped import Grouped, Write
-from storage.cassandra.stamps import least
+from identity.owning import Ownership
+from storage.cassandra.grouped import SMALL_PARTITIONS_MAX, Grouped, Write
+from storage.cassandra.stamps import WriterClock, least
+
+_ownership = msgspec.msgpack.Decoder(Ownership).decode
 
 
 class CassandraDevices:
@@ -72,3 +77,47 @@ def _use(row: tuple[Any, ...]) -> Use:
     return Use(
         device=Node(device), person=Node(person), hour=hour, first_ms=first_ms, last_ms=last_ms
     )
+
+
+class CassandraOwners:
+    """`storage.ports.Owners`."""
+
+    def __init__(self, facts: Grouped, clock: WriterClock) -> None:
+        self._facts = facts
+        self._clock = clock
+        keyspace = facts.keyspace
+        self._select = f"SELECT device, ownership FROM {keyspace}.device_owners"
+        self._update = (
+            f"UPDATE {keyspace}.device_owners USING TIMESTAMP ? SET ownership = ? WHERE device = ?"
+        )
+        self._add_user = (
+            f"INSERT INTO {keyspace}.device_users (person, device) VALUES (?, ?) USING TIMESTAMP ?"
+        )
+        self._used_by = f"SELECT device FROM {keyspace}.device_users WHERE person IN ?"
+
+    def of(self, devices: Iterable[Node]) -> dict[Node, Ownership]:
+        rows = self._facts.read(
+            self._select + " WHERE device IN ?", devices, partitions=SMALL_PARTITIONS_MAX
+        )
+        return {Node(device): _ownership(blob) for device, blob in rows}
+
+    def put(self, owners: Mapping[Node, Ownership]) -> None:
+        stamp = self._clock.next()
+        # Before what is told: whose people change is looked for by its users.
+        self._facts.write(
+            Write(person, self._add_user, (person, device, stamp))
+            for device, held in owners.items()
+            for person in held.users
+        )
+        self._facts.write(
+            Write(device, self._update, (stamp, msgspec.msgpack.encode(held), device))
+            for device, held in owners.items()
+        )
+
+    def used_by(self, people: Iterable[Node]) -> set[Node]:
+        rows = self._facts.read(self._used_by, people, partitions=SMALL_PARTITIONS_MAX)
+        return {Node(device) for (device,) in rows}
+
+    def scan(self) -> Iterator[tuple[Node, Ownership]]:
+        for device, blob in self._facts.connection.each(self._select):
+            yield Node(device), _ownership(blob)

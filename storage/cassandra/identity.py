@@ -10,6 +10,7 @@ from identity.evidence import Link, Match, MustLink
 from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 from storage.cassandra.grouped import SMALL_PARTITIONS_MAX, Grouped, Write
+from storage.cassandra.schema import BESIDE_STAMP
 from storage.cassandra.stamps import WriterClock, least
 
 CONFLICT_BUCKETS: Final = 16
@@ -40,6 +41,8 @@ class NodeBlob(msgspec.Struct, frozen=True, array_like=True, gc=False):
     profile_id: bytes = b""
     members: tuple[bytes, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    refused: tuple[bytes, ...] | None = None
+    """The members that refusals name, which are told in their own rows; None: written before this was kept."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -102,7 +105,7 @@ class CassandraEvidence:
                 held.first_event,
             ):
                 changed[link.a, link.b] = link
-        self._write(
+        self._write_beside(
             "must_links",
             [
                 (m.a, m.b, _encode(_MustBlob(m.first_ms, m.first_event, m.source)))
@@ -110,6 +113,18 @@ class CassandraEvidence:
             ],
         )
         return list(changed.values())
+
+    def note_beside(self, nodes: Iterable[Node]) -> None:
+        """Say that something else than links names nodes; before it does, for what says so is asked first.
+
+        Every question about people would else read three tables more, in which it seldom finds anything.
+        """
+        cql = f"UPDATE {self._facts.keyspace}.links USING TIMESTAMP ? SET beside = true WHERE node = ?"
+        self._facts.write(Write(node, cql, (BESIDE_STAMP, node)) for node in sorted(set(nodes)))
+
+    def _write_beside(self, table: str, pairs: Sequence[tuple[Node, Node, bytes]]) -> None:
+        self.note_beside(node for a, b, _ in pairs for node in (a, b))
+        self._write(table, pairs)
 
     def _write(self, table: str, pairs: Sequence[tuple[Node, Node, bytes]]) -> None:
         if not pairs:
@@ -129,11 +144,20 @@ class CassandraEvidence:
     def links_of(self, nodes: Sequence[Node], limit_each: int | None = None) -> list[Link]:
         return list(self.ask_links(nodes, limit_each))
 
-    def ask_links(self, nodes: Sequence[Node], limit_each: int | None = None) -> Iterator[Link]:
-        """What `links_of` gives; asked for now, answered when iterated."""
-        limit = " PER PARTITION LIMIT ?"
-        rows = self._ask("links", nodes, limit, limit_each or _LIMIT_MAX)
-        return (_link(a, b, blob) for (a, b), blob in _once(rows))
+    def ask_links(
+        self, nodes: Sequence[Node], limit_each: int | None = None, beside: set[Node] | None = None
+    ) -> Iterator[Link]:
+        """What `links_of` gives; asked for now, answered when iterated.
+
+        `beside` then gets those of `nodes` that must-links, matches or decisions may name as well.
+        """
+        cql = (
+            f"SELECT node, other, link, beside FROM {self._facts.keyspace}.links WHERE node IN ? "
+            "PER PARTITION LIMIT ?"
+        )
+        limit = limit_each or _LIMIT_MAX
+        rows = self._facts.read(cql, nodes, limit, partitions=SMALL_PARTITIONS_MAX)
+        return _links_in(rows, set() if beside is None else beside)
 
     def must_links_of(self, nodes: Sequence[Node]) -> list[MustLink]:
         return list(self.ask_must_links(nodes))
@@ -143,11 +167,9 @@ class CassandraEvidence:
         rows = self._ask("must_links", nodes)
         return (_must_link(a, b, blob) for (a, b), blob in _once(rows))
 
-    def _ask(
-        self, table: str, nodes: Sequence[Node], more: str = "", *values: int
-    ) -> Iterator[tuple[Any, ...]]:
-        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.{table} WHERE node IN ?{more}"
-        return self._facts.read(cql, nodes, *values, partitions=SMALL_PARTITIONS_MAX)
+    def _ask(self, table: str, nodes: Sequence[Node]) -> Iterator[tuple[Any, ...]]:
+        cql = f"SELECT node, other, link FROM {self._facts.keyspace}.{table} WHERE node IN ?"
+        return self._facts.read(cql, nodes, partitions=SMALL_PARTITIONS_MAX)
 
     def merge_matches(self, matches: Sequence[Match]) -> list[Match]:
         if not matches:
@@ -159,7 +181,7 @@ class CassandraEvidence:
             now = match if before is None else before.merge(match)
             if now != before:
                 changed[match.a, match.b] = now
-        self._write("matches", [(m.a, m.b, _encode(m)) for m in changed.values()])
+        self._write_beside("matches", [(m.a, m.b, _encode(m)) for m in changed.values()])
         return list(changed.values())
 
     def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
@@ -183,7 +205,8 @@ class CassandraEvidence:
         for node, other, blob in self._facts.connection.each(
             f"SELECT node, other, link FROM {self._facts.keyspace}.{table}"
         ):
-            if node < other:
+            # Of a node that is only named otherwise, there is no other end.
+            if other is not None and node < other:
                 yield Node(node), Node(other), blob
 
 
@@ -218,6 +241,33 @@ class CassandraPeople:
         rows = self._derived.read(cql, nodes, partitions=SMALL_PARTITIONS_MAX)
         return ((Node(node), _state(blob)) for node, blob in rows)
 
+    def ask_states_of(
+        self, nodes: Iterable[Node], as_one: Iterable[Collection[Node]]
+    ) -> Iterator[tuple[Node, NodeBlob]]:
+        """What `ask_states` gives; of who were one person, the row of one that says so answers for all."""
+        left = dict.fromkeys(nodes)
+        firsts: dict[Node, set[Node]] = {}
+        for members in as_one:
+            mine = sorted(left.keys() & members)
+            if len(mine) > 1:
+                firsts[mine[0]] = set(mine[1:])
+                for other in mine[1:]:
+                    del left[other]
+        return self._answered(self.ask_states(left), firsts)
+
+    def _answered(
+        self, rows: Iterable[tuple[Node, NodeBlob]], firsts: dict[Node, set[Node]]
+    ) -> Iterator[tuple[Node, NodeBlob]]:
+        for node, state in rows:
+            yield node, state
+            others = firsts.get(node, set())
+            if state.refused is not None and others <= set(state.members):
+                alike = others.difference(map(Node, state.refused))
+                yield from ((other, NodeBlob(state.profile_id, state.members)) for other in alike)
+                others -= alike
+        # Told in rows of their own, or no longer one person.
+        yield from self.ask_states({node for others in firsts.values() for node in others})
+
     def clusters_of(self, nodes: Iterable[Node]) -> dict[Node, Cluster]:
         return clusters_in(self.ask_states(nodes))
 
@@ -245,6 +295,7 @@ class CassandraPeople:
                 mine.profile_id if mine else b"",
                 tuple(sorted(mine.members)) if mine else (),
                 tuple(sorted(refusals_with.get(node, ()), key=lambda each: (each.a, each.b))),
+                tuple(sorted(refusals_with.keys() & mine.members)) if mine else (),
             )
             writes.append(Write(node, self._update, (stamp, _encode(state), node)))
         self._derived.write(writes)
@@ -349,6 +400,17 @@ def cluster_of(state: NodeBlob) -> Cluster:
 
 def _link_state(link: Link) -> _LinkBlob:
     return _LinkBlob(link.first_ms, link.first_event, link.source, link.trusted_ms, link.last_ms)
+
+
+def _links_in(rows: Iterable[tuple[Any, ...]], beside: set[Node]) -> Iterator[Link]:
+    """Each link once, though it stands under both ends; `beside` gets the nodes that are named otherwise."""
+    seen: set[tuple[Node, Node]] = set()
+    for node, other, blob, named_otherwise in rows:
+        if named_otherwise:
+            beside.add(Node(node))
+        if other is not None and (pair := _pair(node, other)) not in seen:
+            seen.add(pair)
+            yield _link(*pair, blob)
 
 
 def _once(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[tuple[Node, Node], bytes]]:

@@ -1,6 +1,6 @@
 """What takes several tables, in one round trip: they are read at the same time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from identity.decisions import Decision
 from identity.incremental import Around
@@ -22,7 +22,7 @@ from storage.ports import Held, Named
 
 
 class CassandraLookups:
-    """`storage.ports.Lookups`: each call is one round trip."""
+    """`storage.ports.Lookups`: each call is one round trip, or two where more than links names somebody."""
 
     def __init__(
         self,
@@ -53,18 +53,25 @@ class CassandraLookups:
             )
         return found
 
-    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+    def around(
+        self, limits: Mapping[Node, int], as_one: Iterable[Collection[Node]] = ()
+    ) -> tuple[Around, list[Decision]]:
         nodes = sorted(limits)
-        states = self._people.ask_states(nodes)
+        states = self._people.ask_states_of(nodes, as_one)
+        beside: set[Node] = set()
         asked = [
-            self._evidence.ask_links(some, most) for most, some in sorted(by_limit(limits).items())
+            self._evidence.ask_links(some, most, beside)
+            for most, some in sorted(by_limit(limits).items())
         ]
-        must_links = self._evidence.ask_must_links(nodes)
-        matches = self._evidence.ask_matches(nodes)
-        decisions = self._decisions.ask(nodes)
         state_of = dict(states)
+        links = {(link.a, link.b): link for some in asked for link in some}
+        # Few identifiers are named otherwise than by links: for the others that is all there is to read.
+        named_otherwise = sorted(beside)
+        must_links = self._evidence.ask_must_links(named_otherwise)
+        matches = self._evidence.ask_matches(named_otherwise)
+        decisions = self._decisions.ask(named_otherwise)
         around = Around(
-            list({(link.a, link.b): link for links in asked for link in links}.values()),
+            list(links.values()),
             list(must_links),
             list(matches),
             clusters_in(state_of.items()),

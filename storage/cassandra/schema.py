@@ -5,14 +5,19 @@ from typing import Final
 
 from storage.cassandra.connection import Connection
 from storage.cassandra.settings import CassandraSettings
+from storage.chunks import chunks
 from storage.errors import Misconfigured, SchemaMismatch
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _DROPPED: Final[dict[int, tuple[str, ...]]] = {
     # by the version that came after: the history of changes begins anew, and nothing wrote decisions
     2: ("decisions", "changes", "change_days"),
     3: (),
+    4: (),
 }
+_BESIDE_SINCE: Final = 4
+BESIDE_STAMP: Final = 1
+"""That more than links names a node is never written otherwise: any timestamp will do."""
 FIRST_GENERATION: Final = 1
 CASSANDRA_MIN: Final = (5, 0)
 _SWITCHING: Final = "switching"
@@ -74,12 +79,29 @@ def _become_current(connection: Connection, facts: str) -> list[str]:
         for table in _DROPPED[version]:
             connection.run(f"DROP TABLE IF EXISTS {facts}.{table}")
             done.append(f"dropped table {facts}.{table}")
+        if version == _BESIDE_SINCE:
+            noted = _note_beside(connection, facts)
+            done.append(f"noted {noted:,} identifiers that more than links names")
         connection.execute(
             f"UPDATE {facts}.meta SET value = ? WHERE key = 'schema_version' IF EXISTS",
             (str(version),),
         )
         done.append(f"schema version {version}")
     return done
+
+
+def _note_beside(connection: Connection, facts: str) -> int:
+    """Say of identifiers that something else than links names them, as whoever writes it does since."""
+    if "beside" not in connection.cluster.metadata.keyspaces[facts].tables["links"].columns:
+        connection.run(f"ALTER TABLE {facts}.links ADD beside boolean static")
+    noted = 0
+    note = f"UPDATE {facts}.links USING TIMESTAMP {BESIDE_STAMP} SET beside = true WHERE node = ?"
+    for table in ("must_links", "matches", "decisions_by_node"):
+        for nodes in chunks(connection.each(f"SELECT DISTINCT node FROM {facts}.{table}"), 1_000):
+            noted += len(nodes)
+            for _ in connection.gather(connection.bind(note, row, row[0]) for row in nodes):
+                pass
+    return noted
 
 
 def check(connection: Connection, settings: CassandraSettings) -> int:

@@ -7,7 +7,7 @@ from storage.cassandra.activity import CassandraParts, CassandraTimeline
 from storage.cassandra.connection import Connection
 from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
 from storage.cassandra.deliveries import CassandraDeliveries
-from storage.cassandra.devices import CassandraDevices
+from storage.cassandra.devices import CassandraDevices, CassandraOwners
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.holding import CassandraHolds
 from storage.cassandra.identity import (
@@ -44,6 +44,7 @@ from storage.ports import (
     Identifiers,
     Leases,
     Lookups,
+    Owners,
     Parts,
     People,
     Positions,
@@ -94,10 +95,11 @@ class CassandraStore:
         self.timeline: Timeline = CassandraTimeline(facts)
         self.parts: Parts = CassandraParts(derived)
         evidence = CassandraEvidence(facts, clock)
-        decisions = CassandraDecisions(facts, clock)
+        decisions = CassandraDecisions(facts, clock, evidence.note_beside)
         self.evidence: Evidence = evidence
         self.decisions: Decisions = decisions
         self.devices: Devices = devices
+        self.owners: Owners = CassandraOwners(facts, clock)
         self.people: People = people
         self.identifiers: Identifiers = identifiers
         self.lookups: Lookups = CassandraLookups(identifiers, people, devices, evidence, decisions)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from storage.errors import SchemaMismatch, StoreError, StoreUnavailable
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 BUSY_TIMEOUT_MS: Final = 30_000
 """How long a writer waits for another process's transaction."""
 CACHE_KIB: Final = 65_536
@@ -88,6 +88,10 @@ _UPGRADES: Final = {
           CREATE TABLE delivery_positions (
             destination TEXT NOT NULL, segment TEXT NOT NULL, token TEXT NOT NULL, at INTEGER NOT NULL,
             PRIMARY KEY (destination, segment)
+          ) WITHOUT ROWID;""",
+    4: """CREATE TABLE device_owners (device BLOB PRIMARY KEY, ownership BLOB NOT NULL) WITHOUT ROWID;
+          CREATE TABLE device_users (
+            person BLOB NOT NULL, device BLOB NOT NULL, PRIMARY KEY (person, device)
           ) WITHOUT ROWID;""",
 }
 

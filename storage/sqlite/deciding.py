@@ -98,11 +98,7 @@ class SqliteChanges:
             )
             write(
                 "INSERT OR IGNORE INTO change_profiles SELECT ?, position FROM changes WHERE id = ?",
-                [
-                    (profile, each.id)
-                    for each in changes
-                    for profile in {side.profile_id for side in (*each.before, *each.after)}
-                ],
+                [(profile, each.id) for each in changes for profile in sorted(each.profiles)],
             )
             write("DELETE FROM changes_announced WHERE id = ?", [(each.id,) for each in changes])
 

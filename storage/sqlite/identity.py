@@ -7,11 +7,13 @@ import msgspec
 
 from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node, nodes_in
+from identity.owning import Ownership
 from identity.resolve import Cluster, Refusal
 from storage.sqlite.database import Database
 
 _LINK: Final = "a, b, first_ms, first_event, source, trusted_ms, last_ms"
 _MUST: Final = "a, b, first_ms, first_event, source"
+_ownership = msgspec.msgpack.Decoder(Ownership).decode
 
 
 class SqliteEvidence:
@@ -202,6 +204,41 @@ class SqliteDevices:
             "SELECT device, hour, person, first_ms, last_ms FROM uses ORDER BY device, hour, person"
         ):
             yield Use(device=device, person=person, hour=hour, first_ms=first_ms, last_ms=last_ms)
+
+
+class SqliteOwners:
+    """`storage.ports.Owners`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of(self, devices: Iterable[Node]) -> dict[Node, Ownership]:
+        rows = self._database.rows_in(
+            lambda marks: f"SELECT device, ownership FROM device_owners WHERE device IN ({marks})",
+            devices,
+        )
+        return {device: _ownership(blob) for device, blob in rows}
+
+    def put(self, owners: Mapping[Node, Ownership]) -> None:
+        with self._database.transaction():
+            self._database.write_many(
+                "INSERT OR IGNORE INTO device_users VALUES (?, ?)",
+                sorted((user, device) for device, held in owners.items() for user in held.users),
+            )
+            self._database.write_many(
+                "INSERT OR REPLACE INTO device_owners VALUES (?, ?)",
+                [(device, msgspec.msgpack.encode(held)) for device, held in owners.items()],
+            )
+
+    def used_by(self, people: Iterable[Node]) -> set[Node]:
+        rows = self._database.rows_in(_naming("device", "device_users", "person"), people)
+        return {device for (device,) in rows}
+
+    def scan(self) -> Iterator[tuple[Node, Ownership]]:
+        for device, blob in self._database.each(
+            "SELECT device, ownership FROM device_owners ORDER BY 1"
+        ):
+            yield device, _ownership(blob)
 
 
 class SqlitePeople:

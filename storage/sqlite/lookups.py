@@ -1,6 +1,6 @@
 """What takes several tables of SQLite."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from identity.decisions import Decision
 from identity.incremental import Around
@@ -29,7 +29,9 @@ class SqliteLookups:
         self._people = people
         self._decisions = decisions
 
-    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+    def around(
+        self, limits: Mapping[Node, int], as_one: Iterable[Collection[Node]] = ()
+    ) -> tuple[Around, list[Decision]]:
         return around_of(self._evidence, self._people, self._decisions, limits)
 
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:

@@ -49,6 +49,12 @@ CREATE TABLE uses (
   PRIMARY KEY (device, hour, person)
 ) WITHOUT ROWID;
 
+CREATE TABLE device_owners (device BLOB PRIMARY KEY, ownership BLOB NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE device_users (
+  person BLOB NOT NULL, device BLOB NOT NULL, PRIMARY KEY (person, device)
+) WITHOUT ROWID;
+
 CREATE TABLE companions (
   node BLOB NOT NULL, with_node BLOB NOT NULL, last_ms INTEGER NOT NULL,
   PRIMARY KEY (node, with_node)

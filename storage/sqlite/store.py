@@ -18,6 +18,7 @@ from storage.ports import (
     Identifiers,
     Leases,
     Lookups,
+    Owners,
     Parts,
     People,
     Positions,
@@ -34,6 +35,7 @@ from storage.sqlite.identity import (
     SqliteDevices,
     SqliteEvidence,
     SqliteIdentifiers,
+    SqliteOwners,
     SqlitePeople,
 )
 from storage.sqlite.ledger import (
@@ -65,6 +67,7 @@ class SqliteStore:
         self.evidence: Evidence = SqliteEvidence(self.database)
         self.decisions: Decisions = SqliteDecisions(self.database)
         self.devices: Devices = SqliteDevices(self.database)
+        self.owners: Owners = SqliteOwners(self.database)
         self.people: People = SqlitePeople(self.database)
         self.identifiers: Identifiers = SqliteIdentifiers(self.database)
         self.lookups: Lookups = SqliteLookups(

@@ -13,7 +13,7 @@ from cassandra import ConsistencyLevel
 from cassandra.query import SimpleStatement
 
 from identity.event import Event
-from identity.evidence import Use
+from identity.evidence import MustLink, Use
 from identity.extract import Extractor
 from identity.rules import Rules
 from ingest.decode import decode
@@ -218,9 +218,14 @@ def test_a_keyspace_of_an_older_version_is_upgraded(
     cassandra_store.connection.execute(
         f"UPDATE {facts}.meta SET value = ? WHERE key = 'schema_version' IF EXISTS", ("1",)
     )
+    must = MustLink(a=ASHA, b=MAIL, first_ms=2, first_event="alias", source="crm")
+    cassandra_store.evidence.merge_must_links([must])
+    run(f"DROP TABLE {facts}.links")
+    run(f"CREATE TABLE {facts}.links (node blob, other blob, link blob, PRIMARY KEY (node, other))")
     done = migrate(cassandra_settings)
     assert f"made table {facts}.matches" in done
     assert f"dropped table {facts}.change_days" in done
+    assert "noted 2 identifiers that more than links names" in done
     assert done[-1] == f"schema version {SCHEMA_VERSION}"
     assert migrate(cassandra_settings) == []
     CassandraStore(cassandra_settings, KEYS).close()

@@ -423,6 +423,33 @@ def test_all_that_is_said_of_some_identifiers_is_read_at_once(store: Store) -> N
     assert (around.clusters, around.refusals, decisions) == ({}, [refusal], [])
 
 
+def test_who_were_one_person_are_read_as_they_are_now(store: Store) -> None:
+    other = hasher.node("email", "asha@work.in")
+    people = [ASHA, MAIL, other]
+    everybody = [*people, RAVI, PHONE]
+    limits = dict.fromkeys(everybody, 10)
+
+    def read(*as_one: Sequence[Node]) -> tuple[dict[Node, Cluster], list[Refusal]]:
+        around, _ = store.lookups.around(limits, as_one)
+        assert (around.clusters, around.refusals) == (
+            store.people.clusters_of(everybody), store.people.refusals_of(everybody),
+        )  # fmt: skip
+        return dict(around.clusters), list(around.refusals)
+
+    assert read(people, [RAVI]) == ({}, [])
+    one = Cluster(ASHA, frozenset(people))
+    store.people.write(people, [one], [])
+    assert read(people, [RAVI, PHONE]) == (dict.fromkeys(people, one), [])
+    assert read([*people, RAVI]) == (dict.fromkeys(people, one), [])
+    low, high = sorted((other, RAVI))
+    refusal = Refusal(low, high, "limit:user_id", "two user ids", 100)
+    store.people.write([*people, RAVI], [one], [refusal])
+    assert read(people) == (dict.fromkeys(people, one), [refusal])
+    two = Cluster(ASHA, frozenset({ASHA, MAIL}))
+    store.people.write([*people, RAVI], [two], [])
+    assert read(people) == (dict.fromkeys((ASHA, MAIL), two), [])
+
+
 # --- decisions ------------------------------------------------------------------------------------
 
 

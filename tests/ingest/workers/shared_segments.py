@@ -1,6 +1,6 @@
 """Segments in the store that many processes share: what its evaluate workers read and write."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from identity.decisions import Decision
@@ -27,7 +27,9 @@ class _Part:
 
 
 class Lookups(_Part):
-    def around(self, limits: Mapping[Node, int]) -> tuple[Around, list[Decision]]:
+    def around(
+        self, limits: Mapping[Node, int], as_one: Iterable[Collection[Node]] = ()
+    ) -> tuple[Around, list[Decision]]:
         store = self.view.store
         return around_of(store.evidence, store.people, store.decisions, limits)
 

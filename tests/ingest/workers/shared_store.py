@@ -13,6 +13,7 @@ from identity.changes import PersonChange
 from identity.decisions import Decision
 from identity.evidence import Companion, Link, Match, MustLink, Use
 from identity.nodes import Node
+from identity.owning import Ownership
 from identity.resolve import Cluster, Refusal
 from profiles.part import decode
 from profiles.segments.catalogue import Edit
@@ -37,6 +38,8 @@ class Durable:
         self.decisions: dict[str, Decision] = {}
         self.uses: dict[tuple[Node, Node, int], Use] = {}
         self.companions: dict[tuple[Node, Node], Companion] = {}
+        self.owners: dict[Node, tuple[Stamp, Ownership]] = {}
+        self.users: set[tuple[Node, Node]] = set()
         self.identifiers: dict[Node, tuple[str, bytes]] = {}
         self.people: dict[Node, tuple[Stamp, Cluster | None, tuple[Refusal, ...]]] = {}
         self.announced: tuple[Stamp, tuple[PersonChange, ...]] = ((0, 0), ())
@@ -75,6 +78,7 @@ class View:
         self.evidence = _Evidence(self)
         self.decisions = _Decisions(self)
         self.devices = _Devices(self)
+        self.owners = _Owners(self)
         self.people = _People(self)
         self.identifiers = _Identifiers(self)
         self.dead_letters = _DeadLetters(self)
@@ -279,6 +283,29 @@ class _Devices(_Part):
             held = self.held.companions.get((each.node, each.with_node))
             if held is None or held.last_ms < each.last_ms:
                 self.held.companions[each.node, each.with_node] = each
+
+
+class _Owners(_Part):
+    def of(self, devices: Iterable[Node]) -> dict[Node, Ownership]:
+        self.point("read owners")
+        return {each: self.held.owners[each][1] for each in devices if each in self.held.owners}
+
+    def put(self, owners: Mapping[Node, Ownership]) -> None:
+        stamp = self.view.next_stamp()
+        for device, ownership in owners.items():
+            for user in ownership.users:
+                self.point("device user")
+                self.held.users.add((user, device))
+        for device, ownership in owners.items():
+            self.point("owner")
+            held = self.held.owners.get(device)
+            if held is None or stamp > held[0]:
+                self.held.owners[device] = (stamp, ownership)
+
+    def used_by(self, people: Iterable[Node]) -> set[Node]:
+        self.point("read device users")
+        wanted = set(people)
+        return {device for person, device in self.held.users if person in wanted}
 
 
 class _People(_Part):

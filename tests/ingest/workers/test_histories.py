@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 import ingest.identify
+import ingest.owning
 import ingest.workers.fold
 import ingest.workers.identify
+from identity.rules import Rules
 from ingest.remembering import Memory
 from ingest.workers.running import Worker
 from simulator.shop import Shop
@@ -46,7 +48,28 @@ def a_mess() -> Stream:
     return events
 
 
-STREAMS = {"shop": (a_shop, False), "mess": (a_mess, True)}
+def a_home() -> Stream:
+    """Few people share browsers, log in, out and in again within the hour; e-mails join some of them."""
+    dice = random.Random(9)
+    events: Stream = []
+    for n in range(120):
+        browser = dice.randint(0, 5)
+        at = NOON - 20_000_000 + n * 100_000 + dice.randint(-300_000, 300_000)
+        event: dict[str, Any] = {
+            "messageId": f"m{n}", "type": "identify", "userId": f"u{browser}{dice.randint(0, 2)}",
+            "anonymousId": f"b{browser}", "originalTimestamp": at, "receivedAt": at,
+        }  # fmt: skip
+        if n % 9 == 0:
+            event |= {"type": "track", "event": "Logged Out"}
+        elif n % 17 == 0:
+            event |= {"type": "alias", "previousId": f"u{browser}{dice.randint(0, 2)}"}
+        else:
+            event["traits"] = {"email": f"e{browser}{dice.randint(0, 6)}@x.com"}
+        events.append(event)
+    return events
+
+
+STREAMS = {"shop": (a_shop, False), "mess": (a_mess, True), "home": (a_home, True)}
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +106,10 @@ def history(
     wrong = [what for what in expected if got[what] != expected[what]]
     if world.followed() != world.durable.clusters():
         wrong.append("followed")
+    owners = {n: owner for n, owner in world.owners(Rules()).items() if owner}
+    heard, whole = world.owners_heard()
+    if {n: owner for n, owner in heard.items() if owner} != owners or not whole:
+        wrong.append("owners")
     return wrong, world.seen
 
 
@@ -116,6 +143,15 @@ def _never_again(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _never_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ingest.owning.look
+    monkeypatch.setattr(
+        ingest.identify,
+        "look",
+        lambda *args, shared, **others: real(*args, shared=False, **others),
+    )
+
+
 def _keep_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest.workers.fold.Fold, "prepare", lambda self, membership: None)
 
@@ -141,9 +177,10 @@ def _commit_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Worker, "_batch", batch)
 
 
-@pytest.mark.parametrize(
-    "mistake", [_never_again, _keep_parts, _learn_at_once, _commit_first], ids=lambda each: each.__name__
-)  # fmt: skip
+MISTAKES = (_never_again, _never_doubt, _keep_parts, _learn_at_once, _commit_first)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda each: each.__name__)
 def test_the_histories_find_a_mistake(
     mistake: Callable[[pytest.MonkeyPatch], None],
     told: tuple[Stream, bool, dict[str, Any]],

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from identity.devices import present_owner
 from identity.event import Source
+from identity.evidence import Use
 from identity.nodes import Node
 from identity.resolve import Cluster
 from identity.rules import Rules
@@ -265,11 +267,44 @@ class World:
                 self.count("former decider heard")
                 continue
             newest = epoch
-            for profile in msgspec.json.decode(message.value)["after"]:
+            change = msgspec.json.decode(message.value)
+            for profile in change["after"] if "device" not in change else ():
                 members = frozenset(Node(bytes.fromhex(each)) for each in profile["members"])
                 cluster = Cluster(Node(bytes.fromhex(profile["profile"])), members)
                 heard |= dict.fromkeys(members, cluster)
         return {cluster for cluster in heard.values() if len(cluster.members) > 1}
+
+    def owners_heard(self) -> tuple[dict[Node, Node | None], bool]:
+        """Whose devices are, to who heard of nothing but changes; and whether each went on where it was."""
+        owner_of: dict[Node, Node | None] = {}
+        seen: set[str] = set()
+        newest, whole = 0, True
+        for message in self.log.messages(SETTINGS.topic("changes")):
+            epoch = int(message.headers[EPOCH])
+            change = msgspec.json.decode(message.value)
+            if epoch < newest or "device" not in change or change["id"] in seen:
+                continue
+            newest = epoch
+            seen.add(change["id"])
+            device = Node(bytes.fromhex(change["device"]))
+            was, now = (
+                Node(bytes.fromhex(sides[0]["profile"])) if sides else None
+                for sides in (change["before"], change["after"])
+            )
+            whole = whole and owner_of.get(device) == was != now
+            owner_of[device] = now
+        return owner_of, whole
+
+    def owners(self, rules: Rules) -> dict[Node, Node | None]:
+        """Whose devices are, as of their last use."""
+        person_of = {n: c.profile_id for n, (_, c, _) in self.durable.people.items() if c}
+        uses: dict[Node, list[Use]] = {}
+        for use in self.durable.uses.values():
+            uses.setdefault(use.device, []).append(use)
+        return {
+            device: present_owner(some, lambda node: person_of.get(node, node), 0, rules)
+            for device, some in uses.items()
+        }
 
     def everything(self, folder: Path) -> dict[str, Any]:
         """What a workspace that holds it all answers."""

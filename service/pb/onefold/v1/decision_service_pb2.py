@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from service.pb.onefold.v1 import common_pb2 as onefold_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!onefold/v1/decision_service.proto\x12\nonefold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\"\xee\x01\n\x0e\x44\x65\x63isionAction\x12(\n\x05merge\x18\x01 \x01(\x0b\x32\x17.onefold.v1.MergeActionH\x00\x12(\n\x05split\x18\x02 \x01(\x0b\x32\x17.onefold.v1.SplitActionH\x00\x12&\n\x04undo\x18\x03 \x01(\x0b\x32\x16.onefold.v1.UndoActionH\x00\x12,\n\x07retract\x18\x04 \x01(\x0b\x32\x19.onefold.v1.RetractActionH\x00\x12(\n\x05\x62lock\x18\x05 \x01(\x0b\x32\x17.onefold.v1.BlockActionH\x00\x42\x08\n\x06\x61\x63tion\"2\n\x0bMergeAction\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\"3\n\x0bSplitAction\x12$\n\x05sides\x18\x01 \x03(\x0b\x32\x15.onefold.v1.SplitSide\"0\n\tSplitSide\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\"\x1f\n\nUndoAction\x12\x11\n\tchange_id\x18\x01 \x01(\t\"$\n\rRetractAction\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\"1\n\x0b\x42lockAction\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\"\x85\x02\n\x08\x44\x65\x63ision\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.onefold.v1.DecisionKind\x12\x10\n\x08operator\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06groups\x18\x06 \x03(\x0b\x32\x19.onefold.v1.DecisionGroup\x12\x0e\n\x06undoes\x18\x07 \x01(\t\x12*\n\nretraction\x18\x08 \x01(\x0b\x32\x16.onefold.v1.Retraction\x12\x12\n\nchange_ids\x18\t \x03(\t\"A\n\rDecisionGroup\x12\x30\n\x0bidentifiers\x18\x01 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\"l\n\nRetraction\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchange_ids\x18\x04 \x03(\t\"\xde\x01\n\x0cPersonChange\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.onefold.v1.PersonChangeKind\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06\x62\x65\x66ore\x18\x04 \x03(\x0b\x32\x16.onefold.v1.PersonSide\x12%\n\x05\x61\x66ter\x18\x05 \x03(\x0b\x32\x16.onefold.v1.PersonSide\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x06 \x03(\t\x12\x0c\n\x04rule\x18\x07 \x01(\t\"8\n\nPersonSide\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x16\n\x0eidentifier_ids\x18\x02 \x03(\t\"D\n\x16PreviewDecisionRequest\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1a.onefold.v1.DecisionAction\"\xe3\x04\n\x17PreviewDecisionResponse\x12)\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.onefold.v1.PersonChange\x12\x0f\n\x07largest\x18\x02 \x01(\x05\x12\x17\n\x0flimits_exceeded\x18\x03 \x03(\t\x12\x41\n\x07refused\x18\x04 \x03(\x0b\x32\x30.onefold.v1.PreviewDecisionResponse.RefusedEntry\x12\x43\n\x08\x61\x63\x63\x65pted\x18\x05 \x03(\x0b\x32\x31.onefold.v1.PreviewDecisionResponse.AcceptedEntry\x12P\n\x0fsegments_gained\x18\x06 \x03(\x0b\x32\x37.onefold.v1.PreviewDecisionResponse.SegmentsGainedEntry\x12L\n\rsegments_lost\x18\x07 \x03(\x0b\x32\x35.onefold.v1.PreviewDecisionResponse.SegmentsLostEntry\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a/\n\rAcceptedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x35\n\x13SegmentsGainedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x33\n\x11SegmentsLostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"x\n\x13MakeDecisionRequest\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1a.onefold.v1.DecisionAction\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\"i\n\x14MakeDecisionResponse\x12&\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x14.onefold.v1.Decision\x12)\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x18.onefold.v1.PersonChange\"=\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListDecisionsResponse\x12\'\n\tdecisions\x18\x01 \x03(\x0b\x32\x14.onefold.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x18ListPersonChangesRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"F\n\x19ListPersonChangesResponse\x12)\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.onefold.v1.PersonChange\"=\n\x13WatchChangesRequest\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_now\x18\x02 \x01(\x08\"V\n\x14WatchChangesResponse\x12(\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x18.onefold.v1.PersonChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t*x\n\x0c\x44\x65\x63isionKind\x12\x1d\n\x19\x44\x45\x43ISION_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45\x43ISION_KIND_MERGE\x10\x01\x12\x17\n\x13\x44\x45\x43ISION_KIND_SPLIT\x10\x02\x12\x17\n\x13\x44\x45\x43ISION_KIND_BLOCK\x10\x03*\xf6\x01\n\x10PersonChangeKind\x12\"\n\x1ePERSON_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aPERSON_CHANGE_KIND_CREATED\x10\x01\x12\x1d\n\x19PERSON_CHANGE_KIND_MERGED\x10\x02\x12\x1c\n\x18PERSON_CHANGE_KIND_SPLIT\x10\x03\x12\x1e\n\x1aPERSON_CHANGE_KIND_RENAMED\x10\x04\x12 \n\x1cPERSON_CHANGE_KIND_REGROUPED\x10\x05\x12\x1f\n\x1bPERSON_CHANGE_KIND_CONFLICT\x10\x06\x32\xcd\x03\n\x0f\x44\x65\x63isionService\x12Z\n\x0fPreviewDecision\x12\".onefold.v1.PreviewDecisionRequest\x1a#.onefold.v1.PreviewDecisionResponse\x12Q\n\x0cMakeDecision\x12\x1f.onefold.v1.MakeDecisionRequest\x1a .onefold.v1.MakeDecisionResponse\x12T\n\rListDecisions\x12 .onefold.v1.ListDecisionsRequest\x1a!.onefold.v1.ListDecisionsResponse\x12`\n\x11ListPersonChanges\x12$.onefold.v1.ListPersonChangesRequest\x1a%.onefold.v1.ListPersonChangesResponse\x12S\n\x0cWatchChanges\x12\x1f.onefold.v1.WatchChangesRequest\x1a .onefold.v1.WatchChangesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!onefold/v1/decision_service.proto\x12\nonefold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17onefold/v1/common.proto\"\xee\x01\n\x0e\x44\x65\x63isionAction\x12(\n\x05merge\x18\x01 \x01(\x0b\x32\x17.onefold.v1.MergeActionH\x00\x12(\n\x05split\x18\x02 \x01(\x0b\x32\x17.onefold.v1.SplitActionH\x00\x12&\n\x04undo\x18\x03 \x01(\x0b\x32\x16.onefold.v1.UndoActionH\x00\x12,\n\x07retract\x18\x04 \x01(\x0b\x32\x19.onefold.v1.RetractActionH\x00\x12(\n\x05\x62lock\x18\x05 \x01(\x0b\x32\x17.onefold.v1.BlockActionH\x00\x42\x08\n\x06\x61\x63tion\"2\n\x0bMergeAction\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\"3\n\x0bSplitAction\x12$\n\x05sides\x18\x01 \x03(\x0b\x32\x15.onefold.v1.SplitSide\"0\n\tSplitSide\x12#\n\x07lookups\x18\x01 \x03(\x0b\x32\x12.onefold.v1.Lookup\"\x1f\n\nUndoAction\x12\x11\n\tchange_id\x18\x01 \x01(\t\"$\n\rRetractAction\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\"1\n\x0b\x42lockAction\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\"\x85\x02\n\x08\x44\x65\x63ision\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.onefold.v1.DecisionKind\x12\x10\n\x08operator\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06groups\x18\x06 \x03(\x0b\x32\x19.onefold.v1.DecisionGroup\x12\x0e\n\x06undoes\x18\x07 \x01(\t\x12*\n\nretraction\x18\x08 \x01(\x0b\x32\x16.onefold.v1.Retraction\x12\x12\n\nchange_ids\x18\t \x03(\t\"A\n\rDecisionGroup\x12\x30\n\x0bidentifiers\x18\x01 \x03(\x0b\x32\x1b.onefold.v1.KnownIdentifier\"l\n\nRetraction\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nchange_ids\x18\x04 \x03(\t\"\xf1\x01\n\x0cPersonChange\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.onefold.v1.PersonChangeKind\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x06\x62\x65\x66ore\x18\x04 \x03(\x0b\x32\x16.onefold.v1.PersonSide\x12%\n\x05\x61\x66ter\x18\x05 \x03(\x0b\x32\x16.onefold.v1.PersonSide\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x06 \x03(\t\x12\x0c\n\x04rule\x18\x07 \x01(\t\x12\x11\n\tdevice_id\x18\x08 \x01(\t\"8\n\nPersonSide\x12\x12\n\nprofile_id\x18\x01 \x01(\t\x12\x16\n\x0eidentifier_ids\x18\x02 \x03(\t\"D\n\x16PreviewDecisionRequest\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1a.onefold.v1.DecisionAction\"\xe3\x04\n\x17PreviewDecisionResponse\x12)\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.onefold.v1.PersonChange\x12\x0f\n\x07largest\x18\x02 \x01(\x05\x12\x17\n\x0flimits_exceeded\x18\x03 \x03(\t\x12\x41\n\x07refused\x18\x04 \x03(\x0b\x32\x30.onefold.v1.PreviewDecisionResponse.RefusedEntry\x12\x43\n\x08\x61\x63\x63\x65pted\x18\x05 \x03(\x0b\x32\x31.onefold.v1.PreviewDecisionResponse.AcceptedEntry\x12P\n\x0fsegments_gained\x18\x06 \x03(\x0b\x32\x37.onefold.v1.PreviewDecisionResponse.SegmentsGainedEntry\x12L\n\rsegments_lost\x18\x07 \x03(\x0b\x32\x35.onefold.v1.PreviewDecisionResponse.SegmentsLostEntry\x1a.\n\x0cRefusedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a/\n\rAcceptedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\x1a\x35\n\x13SegmentsGainedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x33\n\x11SegmentsLostEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"x\n\x13MakeDecisionRequest\x12*\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x1a.onefold.v1.DecisionAction\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\"i\n\x14MakeDecisionResponse\x12&\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x14.onefold.v1.Decision\x12)\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x18.onefold.v1.PersonChange\"=\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Y\n\x15ListDecisionsResponse\x12\'\n\tdecisions\x18\x01 \x03(\x0b\x32\x14.onefold.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Q\n\x18ListPersonChangesRequest\x12\"\n\x06lookup\x18\x01 \x01(\x0b\x32\x12.onefold.v1.Lookup\x12\x11\n\tpage_size\x18\x02 \x01(\x05\"F\n\x19ListPersonChangesResponse\x12)\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x18.onefold.v1.PersonChange\"=\n\x13WatchChangesRequest\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_now\x18\x02 \x01(\x08\"V\n\x14WatchChangesResponse\x12(\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x18.onefold.v1.PersonChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t*x\n\x0c\x44\x65\x63isionKind\x12\x1d\n\x19\x44\x45\x43ISION_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45\x43ISION_KIND_MERGE\x10\x01\x12\x17\n\x13\x44\x45\x43ISION_KIND_SPLIT\x10\x02\x12\x17\n\x13\x44\x45\x43ISION_KIND_BLOCK\x10\x03*\x98\x02\n\x10PersonChangeKind\x12\"\n\x1ePERSON_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1aPERSON_CHANGE_KIND_CREATED\x10\x01\x12\x1d\n\x19PERSON_CHANGE_KIND_MERGED\x10\x02\x12\x1c\n\x18PERSON_CHANGE_KIND_SPLIT\x10\x03\x12\x1e\n\x1aPERSON_CHANGE_KIND_RENAMED\x10\x04\x12 \n\x1cPERSON_CHANGE_KIND_REGROUPED\x10\x05\x12\x1f\n\x1bPERSON_CHANGE_KIND_CONFLICT\x10\x06\x12 \n\x1cPERSON_CHANGE_KIND_OWNERSHIP\x10\x07\x32\xcd\x03\n\x0f\x44\x65\x63isionService\x12Z\n\x0fPreviewDecision\x12\".onefold.v1.PreviewDecisionRequest\x1a#.onefold.v1.PreviewDecisionResponse\x12Q\n\x0cMakeDecision\x12\x1f.onefold.v1.MakeDecisionRequest\x1a .onefold.v1.MakeDecisionResponse\x12T\n\rListDecisions\x12 .onefold.v1.ListDecisionsRequest\x1a!.onefold.v1.ListDecisionsResponse\x12`\n\x11ListPersonChanges\x12$.onefold.v1.ListPersonChangesRequest\x1a%.onefold.v1.ListPersonChangesResponse\x12S\n\x0cWatchChanges\x12\x1f.onefold.v1.WatchChangesRequest\x1a .onefold.v1.WatchChangesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,10 +41,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSGAINEDENTRY']._serialized_options = b'8\001'
   _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSLOSTENTRY']._loaded_options = None
   _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSLOSTENTRY']._serialized_options = b'8\001'
-  _globals['_DECISIONKIND']._serialized_start=2722
-  _globals['_DECISIONKIND']._serialized_end=2842
-  _globals['_PERSONCHANGEKIND']._serialized_start=2845
-  _globals['_PERSONCHANGEKIND']._serialized_end=3091
+  _globals['_DECISIONKIND']._serialized_start=2741
+  _globals['_DECISIONKIND']._serialized_end=2861
+  _globals['_PERSONCHANGEKIND']._serialized_start=2864
+  _globals['_PERSONCHANGEKIND']._serialized_end=3144
   _globals['_DECISIONACTION']._serialized_start=108
   _globals['_DECISIONACTION']._serialized_end=346
   _globals['_MERGEACTION']._serialized_start=348
@@ -66,37 +66,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRACTION']._serialized_start=956
   _globals['_RETRACTION']._serialized_end=1064
   _globals['_PERSONCHANGE']._serialized_start=1067
-  _globals['_PERSONCHANGE']._serialized_end=1289
-  _globals['_PERSONSIDE']._serialized_start=1291
-  _globals['_PERSONSIDE']._serialized_end=1347
-  _globals['_PREVIEWDECISIONREQUEST']._serialized_start=1349
-  _globals['_PREVIEWDECISIONREQUEST']._serialized_end=1417
-  _globals['_PREVIEWDECISIONRESPONSE']._serialized_start=1420
-  _globals['_PREVIEWDECISIONRESPONSE']._serialized_end=2031
-  _globals['_PREVIEWDECISIONRESPONSE_REFUSEDENTRY']._serialized_start=1828
-  _globals['_PREVIEWDECISIONRESPONSE_REFUSEDENTRY']._serialized_end=1874
-  _globals['_PREVIEWDECISIONRESPONSE_ACCEPTEDENTRY']._serialized_start=1876
-  _globals['_PREVIEWDECISIONRESPONSE_ACCEPTEDENTRY']._serialized_end=1923
-  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSGAINEDENTRY']._serialized_start=1925
-  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSGAINEDENTRY']._serialized_end=1978
-  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSLOSTENTRY']._serialized_start=1980
-  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSLOSTENTRY']._serialized_end=2031
-  _globals['_MAKEDECISIONREQUEST']._serialized_start=2033
-  _globals['_MAKEDECISIONREQUEST']._serialized_end=2153
-  _globals['_MAKEDECISIONRESPONSE']._serialized_start=2155
-  _globals['_MAKEDECISIONRESPONSE']._serialized_end=2260
-  _globals['_LISTDECISIONSREQUEST']._serialized_start=2262
-  _globals['_LISTDECISIONSREQUEST']._serialized_end=2323
-  _globals['_LISTDECISIONSRESPONSE']._serialized_start=2325
-  _globals['_LISTDECISIONSRESPONSE']._serialized_end=2414
-  _globals['_LISTPERSONCHANGESREQUEST']._serialized_start=2416
-  _globals['_LISTPERSONCHANGESREQUEST']._serialized_end=2497
-  _globals['_LISTPERSONCHANGESRESPONSE']._serialized_start=2499
-  _globals['_LISTPERSONCHANGESRESPONSE']._serialized_end=2569
-  _globals['_WATCHCHANGESREQUEST']._serialized_start=2571
-  _globals['_WATCHCHANGESREQUEST']._serialized_end=2632
-  _globals['_WATCHCHANGESRESPONSE']._serialized_start=2634
-  _globals['_WATCHCHANGESRESPONSE']._serialized_end=2720
-  _globals['_DECISIONSERVICE']._serialized_start=3094
-  _globals['_DECISIONSERVICE']._serialized_end=3555
+  _globals['_PERSONCHANGE']._serialized_end=1308
+  _globals['_PERSONSIDE']._serialized_start=1310
+  _globals['_PERSONSIDE']._serialized_end=1366
+  _globals['_PREVIEWDECISIONREQUEST']._serialized_start=1368
+  _globals['_PREVIEWDECISIONREQUEST']._serialized_end=1436
+  _globals['_PREVIEWDECISIONRESPONSE']._serialized_start=1439
+  _globals['_PREVIEWDECISIONRESPONSE']._serialized_end=2050
+  _globals['_PREVIEWDECISIONRESPONSE_REFUSEDENTRY']._serialized_start=1847
+  _globals['_PREVIEWDECISIONRESPONSE_REFUSEDENTRY']._serialized_end=1893
+  _globals['_PREVIEWDECISIONRESPONSE_ACCEPTEDENTRY']._serialized_start=1895
+  _globals['_PREVIEWDECISIONRESPONSE_ACCEPTEDENTRY']._serialized_end=1942
+  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSGAINEDENTRY']._serialized_start=1944
+  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSGAINEDENTRY']._serialized_end=1997
+  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSLOSTENTRY']._serialized_start=1999
+  _globals['_PREVIEWDECISIONRESPONSE_SEGMENTSLOSTENTRY']._serialized_end=2050
+  _globals['_MAKEDECISIONREQUEST']._serialized_start=2052
+  _globals['_MAKEDECISIONREQUEST']._serialized_end=2172
+  _globals['_MAKEDECISIONRESPONSE']._serialized_start=2174
+  _globals['_MAKEDECISIONRESPONSE']._serialized_end=2279
+  _globals['_LISTDECISIONSREQUEST']._serialized_start=2281
+  _globals['_LISTDECISIONSREQUEST']._serialized_end=2342
+  _globals['_LISTDECISIONSRESPONSE']._serialized_start=2344
+  _globals['_LISTDECISIONSRESPONSE']._serialized_end=2433
+  _globals['_LISTPERSONCHANGESREQUEST']._serialized_start=2435
+  _globals['_LISTPERSONCHANGESREQUEST']._serialized_end=2516
+  _globals['_LISTPERSONCHANGESRESPONSE']._serialized_start=2518
+  _globals['_LISTPERSONCHANGESRESPONSE']._serialized_end=2588
+  _globals['_WATCHCHANGESREQUEST']._serialized_start=2590
+  _globals['_WATCHCHANGESREQUEST']._serialized_end=2651
+  _globals['_WATCHCHANGESRESPONSE']._serialized_start=2653
+  _globals['_WATCHCHANGESRESPONSE']._serialized_end=2739
+  _globals['_DECISIONSERVICE']._serialized_start=3147
+  _globals['_DECISIONSERVICE']._serialized_end=3608
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,7 @@ class PersonChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERSON_CHANGE_KIND_RENAMED: _ClassVar[PersonChangeKind]
     PERSON_CHANGE_KIND_REGROUPED: _ClassVar[PersonChangeKind]
     PERSON_CHANGE_KIND_CONFLICT: _ClassVar[PersonChangeKind]
+    PERSON_CHANGE_KIND_OWNERSHIP: _ClassVar[PersonChangeKind]
 DECISION_KIND_UNSPECIFIED: DecisionKind
 DECISION_KIND_MERGE: DecisionKind
 DECISION_KIND_SPLIT: DecisionKind
@@ -38,6 +39,7 @@ PERSON_CHANGE_KIND_SPLIT: PersonChangeKind
 PERSON_CHANGE_KIND_RENAMED: PersonChangeKind
 PERSON_CHANGE_KIND_REGROUPED: PersonChangeKind
 PERSON_CHANGE_KIND_CONFLICT: PersonChangeKind
+PERSON_CHANGE_KIND_OWNERSHIP: PersonChangeKind
 
 class DecisionAction(_message.Message):
     __slots__ = ("merge", "split", "undo", "retract", "block")
@@ -130,7 +132,7 @@ class Retraction(_message.Message):
     def __init__(self, operator: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., change_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PersonChange(_message.Message):
-    __slots__ = ("id", "kind", "time", "before", "after", "because", "rule")
+    __slots__ = ("id", "kind", "time", "before", "after", "because", "rule", "device_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +140,7 @@ class PersonChange(_message.Message):
     AFTER_FIELD_NUMBER: _ClassVar[int]
     BECAUSE_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: PersonChangeKind
     time: _timestamp_pb2.Timestamp
@@ -145,7 +148,8 @@ class PersonChange(_message.Message):
     after: _containers.RepeatedCompositeFieldContainer[PersonSide]
     because: _containers.RepeatedScalarFieldContainer[str]
     rule: str
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[PersonChangeKind, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., before: _Optional[_Iterable[_Union[PersonSide, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[PersonSide, _Mapping]]] = ..., because: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ...) -> None: ...
+    device_id: str
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[PersonChangeKind, str]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., before: _Optional[_Iterable[_Union[PersonSide, _Mapping]]] = ..., after: _Optional[_Iterable[_Union[PersonSide, _Mapping]]] = ..., because: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ..., device_id: _Optional[str] = ...) -> None: ...
 
 class PersonSide(_message.Message):
     __slots__ = ("profile_id", "identifier_ids")

@@ -1,0 +1,112 @@
+"""Whose devices are: what new uses and changed people make of it, and what is told of that (DESIGN §3.3).
+
+The one writer of people looks. Whoever records uses writes them without reading, then looks at what is told
+of the device, and sends on only a use that may change it. That misses none: the one writer first doubts what
+is told, then reads the uses. A use whose recorder still saw no doubt was written before that, and is read.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from identity.changes import PersonChange
+from identity.evidence import Use
+from identity.nodes import Node, names_device
+from identity.owning import Heard, Ownership, may_change, owned, tell
+from identity.resolve import Cluster
+from identity.rules import Rules
+from storage.ports import Store
+
+NOTHING: Final[Mapping[Node, Ownership]] = MappingProxyType({})
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What looking at devices found, to be told and then written."""
+
+    owners: Mapping[Node, Ownership]
+    changes: Sequence[PersonChange]
+
+
+def that_may_change(
+    store: Store, uses: Sequence[Use], event_of: Callable[[Use], str]
+) -> list[Heard]:
+    """Those of uses, which are stored, that may change whose a device is."""
+    held = store.owners.of({use.device for use in uses}) if uses else {}
+    return [Heard(use, event_of(use)) for use in uses if may_change(held.get(use.device), use)]
+
+
+def look(
+    store: Store,
+    rules: Rules,
+    heard: Iterable[Heard],
+    changes: Sequence[PersonChange],
+    now_of: Mapping[Node, Cluster],
+    *,
+    again: Collection[Node] = (),
+    believed: Mapping[Node, Ownership] = NOTHING,
+    shared: bool = True,
+) -> Looked:
+    """Whose devices are after uses of them and after changes of people, who are as `now_of` has them.
+
+    Where that says nothing of somebody, they are as stored. `again` are people whose devices are looked at as
+    well; `believed` is what those who follow changes heard of some devices, stored or not. `shared`: others
+    may record uses meanwhile.
+    """
+    because, at_ms = _causes(heard, changes)
+    news = {node for node in because if not names_device(node)}
+    about = {node for node in (*news, *again) if not names_device(node)}
+    devices = {node for node in because if names_device(node)} | believed.keys()
+    devices |= store.owners.used_by(sorted(about)) if about else set()
+    if not devices:
+        return Looked({}, [])
+    held = {**store.owners.of(sorted(devices)), **believed}
+    devices = {device for device in devices if device not in held or not held[device].for_good}
+    if shared:
+        store.owners.put({device: _doubted(held.get(device)) for device in sorted(devices)})
+    uses_of = store.devices.uses_of(sorted(devices))
+    users = {use.person for uses in uses_of.values() for use in uses if use.person}
+    people = dict(store.people.clusters_of(sorted(users - now_of.keys())))
+    people |= {node: now_of[node] for node in users & now_of.keys()}
+    owners: dict[Node, Ownership] = {}
+    told: list[PersonChange] = []
+    for device in sorted(devices):
+        uses = uses_of.get(device, [])
+        named = {device, *(use.person for use in uses)}
+        causes = sorted(set().union(*(because[node] for node in named if node in because)))
+        before = held.get(device)
+        found = owned(uses, lambda node: _profile_of(node, people), rules, before)
+        time_ms = max((at_ms[node] for node in named if node in at_ms), default=found.newest_ms)
+        owners[device], change = tell(device, before, found, time_ms, causes)
+        told += [change] if change else []
+    return Looked(owners, told)
+
+
+def _profile_of(node: Node, people: Mapping[Node, Cluster]) -> Node:
+    return people[node].profile_id if node in people else node
+
+
+def _doubted(held: Ownership | None) -> Ownership:
+    return msgspec.structs.replace(held or Ownership(None, 0), doubted=True)
+
+
+def _causes(
+    heard: Iterable[Heard], changes: Iterable[PersonChange]
+) -> tuple[dict[Node, set[str]], dict[Node, int]]:
+    """What brings news of devices and people, and when it happened."""
+    because: dict[Node, set[str]] = {}
+    at_ms: dict[Node, int] = {}
+
+    def note(node: Node, causes: Iterable[str], time_ms: int) -> None:
+        because.setdefault(node, set()).update(causes)
+        at_ms[node] = max(at_ms.get(node, 0), time_ms)
+
+    for each in heard:
+        note(each.use.device, [each.event], each.use.last_ms)
+    for change in changes:
+        if change.kind.of_people:
+            for side in (*change.before, *change.after):
+                for node in side.members:
+                    note(node, change.because, change.time_ms)
+    return because, at_ms
