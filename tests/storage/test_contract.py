@@ -10,6 +10,7 @@ from identity.changes import Kind, PersonChange
 from identity.decisions import Decision, DecisionKind, Retraction
 from identity.evidence import NEVER, Companion, Link, Match, MustLink, Use
 from identity.nodes import Node, NodeHasher
+from identity.owning import Ownership, tell
 from identity.resolve import Cluster, Refusal
 from storage.ports import (
     CatalogItem,
@@ -421,6 +422,33 @@ def test_all_that_is_said_of_some_identifiers_is_read_at_once(store: Store) -> N
     around, decisions = store.lookups.around({MAIL: 3})
     assert 3 <= len(around.links) <= 6
     assert (around.clusters, around.refusals, decisions) == ({}, [refusal], [])
+
+
+def test_what_was_told_of_devices_is_replaced_and_found_by_their_users(store: Store) -> None:
+    tablet = hasher.node("anonymous_id", "tablet")
+    one = Ownership(ASHA, 5, newest_ms=5, latest=ASHA, users=(ASHA,))
+    shared = Ownership(None, 9, newest_ms=9, users=(ASHA, RAVI), logged_out=True)
+    store.owners.put({BROWSER: one, tablet: one})
+    store.owners.put({BROWSER: shared})
+    assert store.owners.of([BROWSER, tablet, PHONE]) == {BROWSER: shared, tablet: one}
+    assert dict(store.owners.scan()) == {BROWSER: shared, tablet: one}
+    assert store.owners.used_by([RAVI]) == {BROWSER}
+    assert store.owners.used_by([ASHA, MAIL]) == {BROWSER, tablet}
+    assert store.owners.used_by([]) == set()
+
+
+def test_a_change_of_ownership_is_in_the_history_of_the_device_and_of_both_owners(
+    store: Store,
+) -> None:
+    held, told = tell(BROWSER, None, Ownership(ASHA, 0), 7, ["e1"])
+    assert told is not None
+    store.changes.published([told])
+    _, gone = tell(BROWSER, held, Ownership(RAVI, 0), 7, ["e2"])
+    assert gone is not None
+    store.changes.published([gone])
+    assert store.changes.of([BROWSER], 9) == [gone, told]
+    assert store.changes.of([ASHA], 9) == [gone, told]
+    assert store.changes.of([RAVI], 9) == [gone]
 
 
 def test_who_were_one_person_are_read_as_they_are_now(store: Store) -> None:
