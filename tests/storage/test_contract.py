@@ -521,7 +521,8 @@ def test_the_most_probable_match_of_a_pair_stays(store: Store) -> None:
         return Match(a=a, b=b, probability=probability, first_ms=3, first_event=run)
 
     merge = store.evidence.merge_matches
-    likely, likelier = match(0.9, "r1"), match(0.99, "r2")
+    likely = match(0.9, "r1")
+    likelier = msgspec.structs.replace(match(0.99, "r2"), also=("r1",))
     assert [merge([likely]), merge([likely]), merge([likelier]), merge([likely])] == [
         [likely], [], [likelier], [],
     ]  # fmt: skip
