@@ -1,11 +1,13 @@
 """Evidence: what events and operators say about who is who, as registers that merge in any order."""
 
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from identity.nodes import Node
 
+RUNS_MAX: Final = 20
+"""Runs of linking models that a match remembers beside the one that is surest: who takes one back takes few."""
 NEVER = 1 << 62
 """A time later than any: "not yet seen"."""
 
@@ -69,10 +71,19 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     first_ms: int
     first_event: str = ""
     """The run of the model that said so."""
+    also: tuple[str, ...] = ()
+    """Other runs that said so, with less or no more probability; at most RUNS_MAX."""
 
     def merge(self, other: Self) -> Self:
-        """The more probable of the two, then the earlier."""
-        return min(self, other, key=lambda m: (-m.probability, m.first_ms, m.first_event))
+        """The more probable of the two, then the earlier; with all runs that said so, in whatever order."""
+        best = min(self, other, key=lambda m: (-m.probability, m.first_ms, m.first_event))
+        also = sorted((self.runs | other.runs) - {best.first_event})
+        return msgspec.structs.replace(best, also=tuple(also[:RUNS_MAX]))
+
+    @property
+    def runs(self) -> frozenset[str]:
+        """The runs that said so."""
+        return frozenset((self.first_event, *self.also))
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):

@@ -117,7 +117,7 @@ class Evidence(Protocol):
         """Must-links that name any of `nodes`."""
 
     def merge_matches(self, matches: Sequence[Match]) -> list[Match]:
-        """Store matches, the most probable of a pair; those that are new or became more probable."""
+        """Store matches, of a pair the most probable with all runs that said so; those that changed."""
 
     def matches_of(self, nodes: Sequence[Node]) -> list[Match]:
         """Matches that name any of `nodes`."""

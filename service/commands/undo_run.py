@@ -23,21 +23,24 @@ DECISIONS_AT_ONCE: Final = 100
 
 
 @click.command("undo-run")
-@click.argument("run")
+@click.argument("run", nargs=-1, required=True)
 @deciding_options
 @pass_workspace
-def undo_linking_run(workspace: Workspace, /, run: str, as_json: bool, **options: Any) -> None:
-    """Undo every change that joined people because of a run of `onefold link --keep`, and of nothing else.
+def undo_linking_run(
+    workspace: Workspace, /, run: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Undo every change that joined people because of runs of `onefold link --keep`, and of nothing else.
 
     RUN is the version of the model, as `onefold link` says it: with a stored model, all that it ever joined.
+    What another run says too stays, unless that one is named as well.
     Each is a decision of its own, as of `onefold identity undo`: the sides stay apart until it is retracted.
     """
     draft_id = options["decision_id"] or uuid.uuid4().hex[:16]
     draft = Draft(draft_id, options["operator"], options["reason"], workspace.now_ms())
-    found = undo_run(workspace.store, draft, run_of(run))
+    found = undo_run(workspace.store, draft, *map(run_of, run))
     if not (found.decisions or found.undone or found.helped):
         raise NoSuchDecision(
-            f"run {run} joined nobody; `onefold identity changes` says because of what"
+            f"run {' '.join(run)} joined nobody; `onefold identity changes` says because of what"
         )
     looking = options["dry_run"] or not options["yes"]
     if looking:

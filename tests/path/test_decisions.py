@@ -1,5 +1,6 @@
 """An operator's walk: look, decide, undo, take back; with the words a terminal shows."""
 
+import base64
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,17 @@ def test_a_merge_is_looked_at_made_undone_and_taken_back(
     couple("identity", "retract", made["decision"]["id"], *WHY)
     assert len(as_json("identity", "explain", "--user", "asha")["links"]) == 1
     assert all(each["retraction"] for each in as_json("identity", "decisions"))
+
+
+def test_whose_a_device_was_is_in_the_changes(couple: Run, as_json: Callable[..., Any]) -> None:
+    (change,) = as_json("identity", "changes", "--user", "ravi")[:1]
+    assert (change["kind"], change["before"]) == ("ownership", [])
+    device = base64.b64decode(change["device"]).hex()
+    history = as_json("identity", "changes", "--id", device)
+    assert history == [change]
+    assert "ownership of" in " ".join(
+        couple("identity", "changes", "--user", "ravi").stdout.split()
+    )
 
 
 def test_an_email_is_given_to_somebody_else_and_blocked(

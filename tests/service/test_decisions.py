@@ -252,6 +252,28 @@ def test_followers_hear_of_every_change_and_go_on_where_they_were(couple: Api) -
     assert heard.change.kind == pb.PERSON_CHANGE_KIND_MERGED
 
 
+def test_followers_hear_whose_a_browser_becomes(couple: Api) -> None:
+    couple.shop.see(browser="b1", user="asha", at=NOON, messageId="login1")
+    couple.shop.see(browser="b1", user="ravi", at=NOON + 60 * MINUTE, messageId="login2")
+    owned = [
+        each.change
+        for each in islice(watch(couple), 4)
+        if each.change.kind == pb.PERSON_CHANGE_KIND_OWNERSHIP
+    ]
+    was = people(couple)
+    assert [[side.profile_id for side in each.before] for each in owned] == [[], [was["asha"]]]
+    assert [[side.profile_id for side in each.after] for each in owned] == [
+        [was["asha"]],
+        [was["ravi"]],
+    ]
+    assert [list(each.because) for each in owned] == [["login1"], ["login2"]]
+    listed = couple.decisions.ListPersonChanges(
+        pb.ListPersonChangesRequest(lookup=who(anonymous_id="b1")), timeout=TIMEOUT_S
+    ).changes
+    assert list(listed) == owned[::-1]
+    assert len({each.device_id for each in owned}) == 1
+
+
 def test_a_stream_from_now_on_begins_with_what_comes(couple: Api) -> None:
     later = threading.Timer(0.5, lambda: make(couple, merge("asha", "ravi")))
     later.start()

@@ -10,6 +10,7 @@ from identity.changes import Kind, PersonChange
 from identity.decisions import Decision, DecisionKind, Retraction
 from identity.evidence import NEVER, Companion, Link, Match, MustLink, Use
 from identity.nodes import Node, NodeHasher
+from identity.owning import Ownership, tell
 from identity.resolve import Cluster, Refusal
 from storage.ports import (
     CatalogItem,
@@ -423,6 +424,33 @@ def test_all_that_is_said_of_some_identifiers_is_read_at_once(store: Store) -> N
     assert (around.clusters, around.refusals, decisions) == ({}, [refusal], [])
 
 
+def test_what_was_told_of_devices_is_replaced_and_found_by_their_users(store: Store) -> None:
+    tablet = hasher.node("anonymous_id", "tablet")
+    one = Ownership(ASHA, 5, newest_ms=5, latest=ASHA, users=(ASHA,))
+    shared = Ownership(None, 9, newest_ms=9, users=(ASHA, RAVI), logged_out=True)
+    store.owners.put({BROWSER: one, tablet: one})
+    store.owners.put({BROWSER: shared})
+    assert store.owners.of([BROWSER, tablet, PHONE]) == {BROWSER: shared, tablet: one}
+    assert dict(store.owners.scan()) == {BROWSER: shared, tablet: one}
+    assert store.owners.used_by([RAVI]) == {BROWSER}
+    assert store.owners.used_by([ASHA, MAIL]) == {BROWSER, tablet}
+    assert store.owners.used_by([]) == set()
+
+
+def test_a_change_of_ownership_is_in_the_history_of_the_device_and_of_both_owners(
+    store: Store,
+) -> None:
+    held, told = tell(BROWSER, None, Ownership(ASHA, 0), 7, ["e1"])
+    assert told is not None
+    store.changes.published([told])
+    _, gone = tell(BROWSER, held, Ownership(RAVI, 0), 7, ["e2"])
+    assert gone is not None
+    store.changes.published([gone])
+    assert store.changes.of([BROWSER], 9) == [gone, told]
+    assert store.changes.of([ASHA], 9) == [gone, told]
+    assert store.changes.of([RAVI], 9) == [gone]
+
+
 def test_who_were_one_person_are_read_as_they_are_now(store: Store) -> None:
     other = hasher.node("email", "asha@work.in")
     people = [ASHA, MAIL, other]
@@ -493,7 +521,8 @@ def test_the_most_probable_match_of_a_pair_stays(store: Store) -> None:
         return Match(a=a, b=b, probability=probability, first_ms=3, first_event=run)
 
     merge = store.evidence.merge_matches
-    likely, likelier = match(0.9, "r1"), match(0.99, "r2")
+    likely = match(0.9, "r1")
+    likelier = msgspec.structs.replace(match(0.99, "r2"), also=("r1",))
     assert [merge([likely]), merge([likely]), merge([likelier]), merge([likely])] == [
         [likely], [], [likelier], [],
     ]  # fmt: skip

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 import ingest.identify
-import ingest.owning
 import ingest.workers.fold
 import ingest.workers.identify
 from identity.rules import Rules
@@ -19,7 +18,7 @@ from simulator.shop import Shop
 from tests.ingest.workers.world import World
 from tests.workspace import NOON, Workspace
 
-HISTORIES = 40
+HISTORIES = 30
 Stream = list[dict[str, Any]]
 
 
@@ -143,15 +142,6 @@ def _never_again(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def _never_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = ingest.owning.look
-    monkeypatch.setattr(
-        ingest.identify,
-        "look",
-        lambda *args, shared, **others: real(*args, shared=False, **others),
-    )
-
-
 def _keep_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest.workers.fold.Fold, "prepare", lambda self, membership: None)
 
@@ -177,7 +167,7 @@ def _commit_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Worker, "_batch", batch)
 
 
-MISTAKES = (_never_again, _never_doubt, _keep_parts, _learn_at_once, _commit_first)
+MISTAKES = (_never_again, _keep_parts, _learn_at_once, _commit_first)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda each: each.__name__)
@@ -187,6 +177,8 @@ def test_the_histories_find_a_mistake(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if told[0] == a_home():
+        pytest.skip("the other two find them")
     stream_is_mess = told[1]
     if mistake is _never_again and stream_is_mess:
         pytest.skip("in the mess almost everything is decided again by what comes next")
