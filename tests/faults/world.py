@@ -80,6 +80,8 @@ class World:
         self.log = Log(brokers)
         self.workers: list[Worker] = []
         self._started = 0
+        self.generation = 1
+        """Of derived tables, which answers."""
         self._opened: tuple[CassandraStore, ProfileReader] | None = None
         self.ids_seen: set[Node] = set()
         """Profile ids that somebody was told at some time: they resolve for ever."""
@@ -185,7 +187,7 @@ class World:
 
     def group(self, stage: str) -> str:
         """The consumer group of a stage."""
-        return self.kafka.group(stage)
+        return self.kafka.group(stage, self.generation if stage == "fold" else 1)
 
     def topics_of(self, stage: str) -> list[str]:
         """What a stage reads."""

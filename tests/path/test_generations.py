@@ -1,22 +1,55 @@
 """Another generation of derived tables is built beside the live one, while events come, and switched to."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from identity.nodes import Node
+from ingest.segments.here import Segments
 from simulator.shop import Shop
 from storage.cassandra.store import CassandraStore
+from storage.ports import Store
 from storage.profiles import ProfileReader
-from tests.faults.embedded import expect
+from tests.faults.embedded import Embedded, Expected
 from tests.faults.log import until
-from tests.faults.stream import disordered
+from tests.faults.picture import picture
+from tests.faults.stream import BACK_END, WEB, Stream, disordered
 from tests.faults.workers import STAGES, Worker
 from tests.faults.world import World
+from tests.ingest.workers.test_segments import edit
+from tests.path.test_segments_on_servers import (
+    FIRST,
+    SECOND,
+    SEGMENTS,
+    define,
+    followed,
+    members_of,
+    settle,
+)
 from tests.servers import Cassandra, Kafka
 from tests.workspace import KEYS
 
 pytestmark = pytest.mark.slow
+
+
+def since(store: Store) -> dict[str, dict[Node, int]]:
+    """Who is in each segment, and since when."""
+    return {key: dict(store.memberships.members(key, None, 10**5)) for key in SEGMENTS}
+
+
+def in_one_process(folder: Path, stream: Stream) -> tuple[Expected, dict[str, set[Node]]]:
+    """What it makes of the stream, and who is in which segment then, all of them defined afterwards."""
+    embedded = Embedded(folder, stream.messages)
+    segments = Segments(embedded.store, embedded.rules, lambda: time.time_ns() // 1_000_000)
+    for made in (edit(1, FIRST), edit(2, SECOND)):
+        assert embedded.store.definitions.append(made)
+    segments.fill()
+    members = members_of(embedded.store)
+    found = picture(embedded.store, embedded.reader, {kind: kind for kind in (WEB, BACK_END)})
+    embedded.close()
+    return Expected(stream, found, folder), members
 
 
 @pytest.fixture
@@ -37,11 +70,12 @@ def test_a_generation_built_while_events_come_equals_one_process(
     world: World, tmp_path: Path
 ) -> None:
     stream = disordered(Shop(seed=31, people=60, days=12), 3)
-    expected = expect(stream, tmp_path / "embedded")
+    expected, members = in_one_process(tmp_path / "embedded", stream)
     third = len(stream.messages) // 3
+    define(world, edit(1, FIRST))
     world.start(*STAGES)
     world.send(stream.messages[:third])
-    world.settle()
+    settle(world, 1)
 
     # What comes from here on is folded twice: into the live generation and into the one being built.
     world.send(stream.messages[third : 2 * third])
@@ -56,6 +90,8 @@ def test_a_generation_built_while_events_come_equals_one_process(
     topics = world.topics_of("fold")
     until(lambda: not world.log.lag(world.kafka.group("fold", 2), topics), "generation 2 is level")
 
+    before = since(world.store)
+    assert all(before[each] for each in ("lookers", "buyers", "known"))
     world.onefold("replay", "--switch", "2")
     world.stop()
     world.start(*STAGES)
@@ -65,7 +101,18 @@ def test_a_generation_built_while_events_come_equals_one_process(
         assert switched.generation == 2
         assert world.keys == KEYS
         reader = ProfileReader(switched, world.rules, KEYS.hasher(), KEYS.vault())
-        world._opened = switched, reader
+        world.store.close()
+        world._opened, world.generation = (switched, reader), 2
+        # Everybody is looked at again, and is in what they were in, since they were; nobody is told so.
+        settle(world, 1)
+        assert since(switched) == before
+        assert followed(world) == members_of(switched)
+        # What is new is told after what was.
+        define(world, edit(2, SECOND))
+        settle(world, 2)
+        told = followed(world)
+        assert told == members_of(switched) == members
+        assert told["loyal"]
         world.compare(expected, command=True)
     finally:
         switched.close()
