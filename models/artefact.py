@@ -192,7 +192,8 @@ def _arrays(folder: Path, manifest: Manifest, model: str) -> dict[str, Any]:
         if name.endswith(".npy") and (stem == model or stem in parts):
             key = array_name if stem == model else f"{stem}.{array_name}"
             try:
-                arrays[key] = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+                # Seen as a plain array: each slice of a np.memmap takes ten times as long.
+                arrays[key] = np.asarray(np.load(folder / name, mmap_mode="r", allow_pickle=False))
             except (ValueError, OSError) as error:
                 raise ArtefactError(f"{folder / name}: {error}") from None
     return arrays

@@ -49,8 +49,7 @@ class Products:
     """`matrix @ vector`, for many threads. Each gets what it would get alone, up to rounding."""
 
     def __init__(self, matrix: Floats) -> None:
-        # A view without np.memmap's costly slicing; the memory is the same.
-        self.matrix: Floats = np.asarray(matrix)
+        self.matrix: Floats = matrix
         self._turn = threading.Lock()
         """One multiplies; the others' vectors wait for the next one."""
         self._waiting: list[_Asked] = []
@@ -82,13 +81,27 @@ class Products:
             return Best(np.empty(0, np.int64), np.empty(0, np.float32))
         if np.count_nonzero(allowed) < len(allowed) * FEW:
             rows = np.flatnonzero(allowed)
-            return _best(rows, self.matrix[rows] @ vector, count)
+            return best_of(rows, self.matrix[rows] @ vector, count)
         found = self._from_longest(vector, allowed, count) if len(self._order) else None
         if found is not None:
             return found
         product = self.of(vector)
         rows = np.flatnonzero(allowed)
-        return _best(rows, product[rows], count)
+        return best_of(rows, product[rows], count)
+
+    def longest(self, vector: Floats, start: int, end: int) -> Best:
+        """Some of the longest rows with their products, the longest first; none past those that are at hand."""
+        return Best(self._order[start:end].astype(np.int64), self._head[start:end] @ vector)
+
+    def at_hand(self) -> int:
+        """How many of the longest rows `longest` knows; 0 for a small matrix."""
+        return len(self._order)
+
+    def beyond(self, vector: Floats, end: int) -> float:
+        """A bound of the products of all rows after the `end` longest."""
+        if end >= len(self._lengths):
+            return 0.0
+        return float(self._lengths[end]) * float(np.linalg.norm(vector)) * SLACK
 
     def _from_longest(self, vector: Floats, allowed: Mask, count: int) -> Best | None:
         """`best`, or None if the longest rows do not settle it."""
@@ -102,7 +115,7 @@ class Products:
             let = allowed[rows]
             if len(found.scores) == count:
                 let &= scores >= found.scores[-1]
-            found = _best(
+            found = best_of(
                 np.concatenate((found.rows, rows[let])),
                 np.concatenate((found.scores, scores[let])),
                 count,
@@ -134,7 +147,8 @@ class Products:
                 each.failure = error
 
 
-def _best(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
+def best_of(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
+    """The `count` rows with the largest scores above 0, best first; ties by the smaller row."""
     if len(rows) > count:
         cut = np.partition(scores, len(scores) - count)[len(scores) - count]
         near = scores >= cut

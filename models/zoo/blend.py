@@ -12,17 +12,15 @@ from models.cases import PEOPLE_MIN, Case, buying, cases_of, seen_of
 from models.errors import NotEnoughData
 from models.interactions import DAY_MS, Codes, Interactions
 from models.metrics import top
+from models.products import Best, Mask, best_of
 from models.protocol import History, Model, Scores
 from models.zoo.counting import Popular, RecentBuyers, Trending
 from models.zoo.factors import ALS
 from models.zoo.linear import EASE, EASE_ITEMS_MAX, ItemKNN
+from models.zoo.narrow import KNOWN, Narrow, can_narrow, opinion
 from models.zoo.personal import BuyAgain
 from models.zoo.sessions import SessionKNN
 
-FLOOR: Final = 0.02
-"""Of a model's best score: below it, differences between items say little."""
-KNOWN: Final = 0.01
-"""An item of which no model says more than this is one that nothing is known of."""
 ASKED: Final = 60
 """Items of each model that the weights are learned from, beside those bought before."""
 CASES_MAX: Final = 3_000
@@ -32,8 +30,8 @@ CASES_MAX: Final = 3_000
 class Blend:
     """A conditional logit over the opinions of its parts.
 
-    opinion f = log(score / best score + FLOOR) − log FLOOR; an item's share of what is taken next is
-    e^z / Σ e^z with z = Σ weight × f. Items bought before have weights of their own: who explains
+    opinion f = log(score / best score + FLOOR) − log FLOOR; how likely an item is taken next goes with e^z,
+    z = Σ weight × f. Items bought before have weights of their own: who explains
     repeats does not explain new tastes. The parts are fitted up to `days` before now, the weights on
     what people took in those days, and the parts again up to now.
     """
@@ -49,6 +47,7 @@ class Blend:
         self._buying = True
         self._weights: npt.NDArray[np.float32] = np.empty((2, 0), np.float32)
         self._again = 0.0
+        self._narrow: Narrow | None = None
 
     def joined(self, parts: Sequence[Model]) -> "Blend":
         """A new blend of these, with the same settings."""
@@ -71,7 +70,12 @@ class Blend:
             self._learn(cases[:: max(1, len(cases) // CASES_MAX)])
         for part in self.parts:
             part.fit(interactions, now_ms)
+        self._fitted()
         return self
+
+    def _fitted(self) -> None:
+        narrow = can_narrow(self.parts)
+        self._narrow = Narrow(self.parts, self._weights, self._again) if narrow else None
 
     def _learn(self, cases: Sequence[Case]) -> None:
         rows, taken, sizes = [], [], []
@@ -82,8 +86,8 @@ class Blend:
             again = np.zeros(opinions.shape[1], bool)
             again[case.seen] = True
             asked = again.copy()
-            for opinion in opinions:
-                asked[top(np.where(again, np.float32(0), opinion), ASKED)] = True
+            for each in opinions:
+                asked[top(np.where(again, np.float32(0), each), ASKED)] = True
             items = np.flatnonzero(asked)
             right = np.isin(items, case.truth)
             if right.any() and not right.all():
@@ -107,11 +111,7 @@ class Blend:
             if scores is None or best <= 0:
                 opinions.append(None)
                 continue
-            share = np.maximum(scores, 0) * np.float32(1 / best)
-            share += np.float32(FLOOR)
-            np.log(share, out=share)
-            share -= np.float32(np.log(FLOOR))
-            opinions.append(share)
+            opinions.append(opinion(scores, float(best)))
         size = next((len(opinion) for opinion in opinions if opinion is not None), None)
         if size is None:
             return None
@@ -119,19 +119,41 @@ class Blend:
         return np.stack([nothing if opinion is None else opinion for opinion in opinions])
 
     def scores(self, history: History) -> Scores | None:
-        """The share of each item in what is taken next; 0 for items of which nothing is known."""
+        """How likely each item is taken next, beside the likeliest; 0 for items of which nothing is known."""
         if not len(history):
             return None
         opinions = self._opinions(history)
         if opinions is None:
             return None
-        total = self._weights[0] @ opinions
+        # Added up part by part, as where only some items are looked at: a total depends on its item alone.
+        total = np.zeros(opinions.shape[1], np.float32)
+        for weight, each in zip(self._weights[0], opinions, strict=True):
+            total += weight * each
         seen = seen_of(history, self._buying)
-        total[seen] = self._weights[1] @ opinions[:, seen] + self._again
-        total -= total.max(initial=0)
+        repeated = np.zeros(len(seen), np.float32)
+        for weight, each in zip(self._weights[1], opinions, strict=True):
+            repeated += weight * each[seen]
+        total[seen] = repeated + np.float32(self._again)
+        known = opinions.max(axis=0) > np.float32(KNOWN)
+        total -= total[known].max(initial=0)
         np.exp(total, out=total)
-        total[opinions.max(axis=0) <= KNOWN] = 0
-        return np.asarray(total / max(float(total.sum()), 1e-30), dtype=np.float32)
+        total[~known] = 0
+        return total
+
+    def best(self, history: History, allowed: Mask, count: int) -> Best | None:
+        """The `count` best items allowed with a score above 0, best first, as `scores` has them."""
+        if not len(history):
+            return None
+        if self._narrow is not None:
+            seen = seen_of(history, self._buying).astype(np.int64)
+            found = self._narrow.best(history, seen, allowed, count)
+            if found is not None:
+                return found
+        scores = self.scores(history)
+        if scores is None:
+            return None
+        rows = np.flatnonzero(allowed)
+        return best_of(rows, scores[rows], count)
 
     def because(self, history: History, items: Codes) -> Codes | None:
         """What the heaviest parts that can say name; the item itself if it was bought before."""
@@ -142,6 +164,8 @@ class Blend:
         causes[own] = items[own]
         for n in sorted(range(len(self.parts)), key=self._says):
             part = self.parts[n]
+            if not (causes < 0).any():
+                break
             if self._weights[0, n] <= 0 or not part.personal or part.name in _OWN:
                 continue
             found = part.because(history, items)
@@ -203,6 +227,7 @@ class Blend:
             raise ValueError(f"weights for other than {len(parts)} parts")
         again, buys = arrays["again"]
         made._again, made._buying = float(again), bool(buys)
+        made._fitted()
         return made
 
 

@@ -32,6 +32,11 @@ class Counting:
         self._scores = self.count(known, now_ms).astype(np.float32)
         return self
 
+    @property
+    def counts(self) -> Scores:
+        """What `scores` says to everybody."""
+        return self._scores
+
     def scores(self, history: History) -> Scores:
         """The counts."""
         return self._scores

@@ -46,7 +46,8 @@ class ALS:
         self.factors, self.alpha, self.regularization = factors, alpha, regularization
         self.iterations, self.half_life_days, self.looks = iterations, half_life_days, looks
         self._items: npt.NDArray[np.float32] = np.empty((0, factors), np.float32)
-        self._products = Products(self._items)
+        self.products = Products(self._items)
+        """Of the item factors."""
         self._kept: tuple[History, _Folded | None] | None = None
         self._gram: npt.NDArray[np.float32] = np.empty((factors, factors), np.float32)
         self._length: npt.NDArray[np.float32] = np.empty(0, np.float32)
@@ -63,8 +64,8 @@ class ALS:
         return self
 
     def _learned(self, items: npt.NDArray[np.float32]) -> None:
-        self._products = Products(items)
-        self._items = self._products.matrix
+        self.products = Products(items)
+        self._items = self.products.matrix
         self._gram = (items.T @ items).astype(np.float32)
         self._gram[np.diag_indices(len(self._gram))] += self.regularization
         self._length = np.maximum(np.linalg.norm(items, axis=1), 1e-9).astype(np.float32)
@@ -83,15 +84,16 @@ class ALS:
 
     def scores(self, history: History) -> Scores | None:
         """The folded-in vector times all item factors."""
-        vector = self._vector(history)
-        return None if vector is None else self._products.of(vector)
+        vector = self.vector(history)
+        return None if vector is None else self.products.of(vector)
 
     def best(self, history: History, allowed: Mask, count: int) -> Best | None:
         """The `count` best items allowed with a score above 0, best first, as `scores` has them."""
-        vector = self._vector(history)
-        return None if vector is None else self._products.best(vector, allowed, count)
+        vector = self.vector(history)
+        return None if vector is None else self.products.best(vector, allowed, count)
 
-    def _vector(self, history: History) -> npt.NDArray[np.float32] | None:
+    def vector(self, history: History) -> npt.NDArray[np.float32] | None:
+        """The person's factors, folded in; None if the history says nothing."""
         folded = self._folded(history)
         if folded is None:
             return None

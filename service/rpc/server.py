@@ -108,7 +108,11 @@ class RpcServer:
             experimental_non_blocking=True, experimental_thread_pool=self._pool
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._gate = Gate(meter, self.options.workers + SPARE_WORKERS)
+        self._gate = Gate(
+            meter,
+            self.options.workers + SPARE_WORKERS,
+            turns=not served.store.waits,
+        )
         self._left = False
         register(
             GuardedServer(self._server, self._gate).as_server(),

@@ -44,6 +44,8 @@ HALF_CLIENTS: Final = 16
 WORKERS: Final = 4
 REQUESTS: Final = 400
 CHANNEL: Final = [("grpc.use_local_subchannel_pool", 1)]
+SWAP_S: Final = 5.0
+"""Until every process has loaded another kind of champion."""
 GORSE_STALE_QPS: Final = 668
 """Gorse on two such cores, from lists that are minutes to an hour old; 32 from fresh ones (issue 7)."""
 
@@ -269,6 +271,10 @@ def measure(
         memory = [each.memory_full_info() for each in ours.processes]
         swap = swapping(ours, Registry(folder / "models"), requests, 2 * seconds)
         show("Recommend", "swapping", [swap])
+        Registry(folder / "models").promote("blend", force="a benchmark")
+        time.sleep(SWAP_S)
+        load(ours, RECOMMEND, requests, 16, 1.0)
+        _, blended = show("blend", "4", [load(ours, RECOMMEND, requests, 4, seconds)])
     for n, each in enumerate(memory, start=1):
         print(
             f"process {n}: {each.rss / 1e6:,.0f} MB resident, {each.uss / 1e6:,.0f} MB of its own, "
@@ -277,6 +283,8 @@ def measure(
     for clients in CLIENTS:
         ratio = figures["echo", clients][1] / figures["Recommend", clients][1]
         print(f"Recommend/echo, {clients} clients (requests per server CPU second): {ratio:.2f}")
+    ratio = figures["echo", 4][1] / blended
+    print(f"Recommend/echo where the blend is the champion, 4 clients: {ratio:.2f}")
     print(goal("Recommend with a filter, requests a second", best, ">=", GORSE_STALE_QPS))
     print(goal("p99 at half load, ms", half.at(0.99), "<=", 10))
     print(goal("errors while models are swapped", sum(swap.errors.values()), "==", 0))

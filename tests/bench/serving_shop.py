@@ -11,8 +11,12 @@ from models.artefact import Manifest
 from models.interactions import Interactions
 from models.protocol import Model
 from models.registry import Registry
+from models.zoo.blend import Blend
 from models.zoo.counting import Popular, RecentBuyers, Trending
 from models.zoo.factors import ALS
+from models.zoo.linear import ItemKNN
+from models.zoo.personal import BuyAgain
+from models.zoo.sessions import SessionKNN
 from profiles.facts import Kind
 from storage.ports import CatalogItem
 from tests.workspace import DAY, NOON, Workspace
@@ -21,6 +25,8 @@ FACTORS: Final = 128
 CATEGORIES: Final = 200
 ITERATIONS: Final = 4
 """Of training: enough for factors of their final lengths, in a minute of one core."""
+WEIGHTS: Final = (0.3, 0.3, 0.3, 0.3, 0.4, 0.4, 0.5)
+"""Of the blend's parts, counts first, ALS last."""
 FILTER: Final = "price < 500 AND in_stock AND category = 'Health'"
 """Half of the categories, four fifths of the prices, nine tenths in stock: about a third of the items."""
 
@@ -31,9 +37,11 @@ def make(folder: Path, items: int, people: int, events: int = 20) -> list[str]:
     random = np.random.default_rng(7)
     ids = [f"item-{n:06}" for n in range(items)]
     catalogue(world, ids, random)
-    factors = trained(ids, random)
+    matrix = learning(ids, random)
+    als = ALS(factors=FACTORS, iterations=ITERATIONS).fit(matrix, NOON)
     for version in ("v1", "v2"):
-        learned(folder, ids, factors, version)
+        learned(folder, ids, als, version)
+    learned(folder, ids, blended(matrix, als), "blend")
     users = [f"u{n}" for n in range(people)]
     seen = views(random, people, people * events, items)
     world.take(_events(users, seen), batch=1000)
@@ -60,11 +68,11 @@ def views(random: np.random.Generator, people: int, count: int, items: int) -> V
     return Views(user.astype(np.int32), item.astype(np.int32))
 
 
-def trained(ids: list[str], random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Item factors of ALS, really learned: how long they are decides how many have to be read."""
+def learning(ids: list[str], random: np.random.Generator) -> Interactions:
+    """What models learn from: how long ALS' factors are decides how many have to be read."""
     count, people = 8 * len(ids), len(ids) // 3
     seen = views(random, people, count, len(ids))
-    matrix = Interactions(
+    return Interactions(
         seen.user,
         seen.item,
         np.where(random.random(count) < 0.2, Kind.BOUGHT, Kind.VIEWED).astype(np.int8),
@@ -73,8 +81,24 @@ def trained(ids: list[str], random: np.random.Generator) -> npt.NDArray[np.float
         np.array([f"u{n}" for n in range(people)], object),
         np.array(ids, object),
     )
-    als = ALS(factors=FACTORS, iterations=ITERATIONS).fit(matrix, NOON)
-    return np.asarray(als.arrays()["items"], dtype=np.float32)
+
+
+def blended(matrix: Interactions, als: ALS) -> Blend:
+    """The default champion: every part learned, and weights of the size that it learns on real data."""
+    parts: list[Model] = [
+        Popular(),
+        RecentBuyers(),
+        Trending(7),
+        BuyAgain(),
+        ItemKNN(),
+        SessionKNN(),
+    ]
+    for part in parts:
+        part.fit(matrix, NOON)
+    blend = Blend([*parts, als])
+    weights = np.array([WEIGHTS, WEIGHTS], np.float32)
+    arrays = dict(blend.arrays()) | {"weights": weights, "again": np.array([0.5, 1.0])}
+    return Blend.restore(blend.parameters(), arrays)
 
 
 def catalogue(world: Workspace, ids: list[str], random: np.random.Generator) -> None:
@@ -99,17 +123,17 @@ def catalogue(world: Workspace, ids: list[str], random: np.random.Generator) -> 
     )
 
 
-def learned(folder: Path, ids: list[str], factors: npt.NDArray[np.float32], version: str) -> None:
-    """A version whose champion is ALS."""
+def learned(folder: Path, ids: list[str], champion: Model, version: str) -> None:
+    """A version with this champion."""
     size = len(ids)
     counts = (size / np.arange(1, size + 1)).astype(np.float32)
-    models: dict[str, Model] = {"als": ALS.restore({"factors": FACTORS}, {"items": factors})}
+    models: dict[str, Model] = {champion.name: champion}
     for kind in (Popular, RecentBuyers, Trending):
         models[kind.name] = kind.restore({}, {"scores": counts})
     registry = Registry(folder / "models")
     registry.push(
         Manifest(
-            version=version, champion="als", trained_ms=NOON, window_ms=(NOON - 90 * DAY, NOON),
+            version=version, champion=champion.name, trained_ms=NOON, window_ms=(NOON - 90 * DAY, NOON),
             interactions=1, people=1, items=size, data_hash="", parameters={},
         ),
         ids,

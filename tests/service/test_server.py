@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from service.errors import PortTaken
 from service.pb.onefold.v1 import profile_service_pb2 as pb
 from service.pb.onefold.v1 import recommendation_service_pb2 as recommendation_pb
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
+from service.rpc import guard
 from service.rpc.errors import CallCancelled, DeadlinePassed
-from service.rpc.guard import Deadline, Handler, guarded
+from service.rpc.guard import Deadline, Gate, Handler, guarded
 from service.rpc.recommending import Answered, Asked
 from service.rpc.server import SERVICES, WAITING_MAX, RpcServer
 from storage.errors import StoreUnavailable
@@ -147,6 +149,35 @@ def test_a_call_whose_time_is_up_is_not_begun(tmp_path: Path) -> None:
         health(api)
 
         assert models.asked == 3
+
+
+def test_short_calls_take_turns_but_none_waits_for_one_that_hangs() -> None:
+    gate, hangs = Gate(turns=True), threading.Event()
+    together: list[int] = []
+    inside = 0
+
+    def work(request: str, context: grpc.ServicerContext) -> str:
+        nonlocal inside
+        if request == "hang":
+            hangs.wait(TIMEOUT_S)
+            return request
+        inside += 1
+        together.append(inside)
+        time.sleep(0.002)
+        inside -= 1
+        return request
+
+    call = guard.unary(work, "ProfileService/GetProfile", gate)
+    caller: Any = Caller(waits=True, left_s=None)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: call(str(n), caller), range(12)))
+        assert answers == [str(n) for n in range(12)]
+        assert set(together) == {1}
+
+        hanging = pool.submit(call, "hang", caller)
+        assert call("next", caller) == "next"
+        hangs.set()
+        assert hanging.result(TIMEOUT_S) == "hang"
 
 
 class Caller:
