@@ -5,7 +5,7 @@ Each cap keeps the "N smallest" or "N newest" of a set that only grows, so a cap
 the order either.
 """
 
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
@@ -117,12 +117,43 @@ class Body(msgspec.Struct, array_like=True, gc=False):
     """What conditions of segments need, by the number of their collector."""
 
 
-class Visit(msgspec.Struct, array_like=True, gc=False):
-    """Anonymous activity on a device without a gap of 30 minutes (DESIGN §3.3)."""
+class Visit(msgspec.Struct, array_like=True, gc=False, eq=False):
+    """Anonymous activity on a device without a gap of 30 minutes (DESIGN §3.3).
+
+    What happened in it stays as it was stored until somebody asks: of most visits of a device nobody does.
+    """
 
     start_ms: int
     end_ms: int
-    body: Body
+    held: msgspec.Raw
+    """The body, or its stored form."""
+    opened_by: ClassVar[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(Body)
+
+    @property
+    def body(self) -> Body:
+        """What happened in it."""
+        held: Any = self.held
+        if isinstance(held, msgspec.Raw):
+            held = self.held = self.opened_by.decode(held)
+        return cast("Body", held)
+
+    @body.setter
+    def body(self, body: Body) -> None:
+        self.held = cast("msgspec.Raw", body)
+
+    @classmethod
+    def made(cls, start_ms: int, end_ms: int, body: Body) -> "Visit":
+        """A visit with a body."""
+        return cls(start_ms, end_ms, cast("msgspec.Raw", body))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Visit) and _whole(self) == _whole(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _whole(visit: Visit) -> tuple[int, int, Body]:
+    return visit.start_ms, visit.end_ms, visit.body
 
 
 class Part(msgspec.Struct, array_like=True, gc=False):
@@ -167,10 +198,8 @@ class _LeanBody(msgspec.Struct, array_like=True, gc=False):
     collected: dict[int, Collected] = {}
 
 
-class _LeanVisit(msgspec.Struct, array_like=True, gc=False):
-    start_ms: int
-    end_ms: int
-    body: _LeanBody
+class _LeanVisit(Visit, array_like=True, gc=False, eq=False):
+    opened_by = msgspec.msgpack.Decoder(_LeanBody)
 
 
 class _LeanPart(msgspec.Struct, array_like=True, gc=False):
@@ -202,10 +231,8 @@ class _ActiveBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     consent: dict[str, Consent]
 
 
-class _ActiveVisit(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    start_ms: int
-    end_ms: int
-    body: _ActiveBody
+class _ActiveVisit(Visit, array_like=True, gc=False, eq=False):
+    opened_by = msgspec.msgpack.Decoder(_ActiveBody)
 
 
 class _ActivePart(msgspec.Struct, array_like=True, frozen=True, gc=False):

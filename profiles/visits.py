@@ -42,7 +42,7 @@ def body_at(part: Part, time_ms: int) -> Body:
         high += 1
     near = [visit for visit in visits[low:high] if month_of(visit.start_ms) == month]
     if not near:
-        made = Visit(time_ms, time_ms, Body())
+        made = Visit.made(time_ms, time_ms, Body())
         visits.insert(bisect_left(visits, time_ms, key=lambda visit: visit.start_ms), made)
         return made.body
     first = near[0]

@@ -123,6 +123,8 @@ def test_a_store_of_an_older_version_is_upgraded(tmp_path: Path) -> None:
         "scores",
         "deliveries",
         "delivery_positions",
+        "device_owners",
+        "device_users",
     )
     whole = _shapes(old)
     for table in since:
