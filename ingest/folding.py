@@ -58,7 +58,7 @@ class Folded(msgspec.Struct, frozen=True):
     And devices that are new to a leaf: whose their visits are shows when its part names them.
     """
     grown: dict[Node, Grown] = {}
-    """Of devices among them those with a visit that began, or is longer now.
+    """Devices with a visit that began, or is longer now, whatever happened in it.
 
     With it, visits there were may have become somebody else's: then all of their segments can change.
     """
@@ -122,11 +122,8 @@ class Folder:
         # Only what stands at a new position: a part at a position is written once.
         moved = {leaf: parts[leaf] for leaf in (*entries, *again)}
         bring_up_to_date(self._store, catalogue, moved)
-        before = {
-            leaf: visit_spans(parts[leaf])
-            for leaf in entries
-            if leaf in touched and names_device(leaf)
-        }
+        devices = [leaf for leaf in entries if names_device(leaf)] if catalogue else []
+        before = {leaf: visit_spans(parts[leaf]) for leaf in devices}
         for leaf, some in entries.items():
             fold(parts[leaf], leaf, some)
         for leaf, position in again.items():

@@ -100,8 +100,8 @@ class Fold:
         # Not below what is asked for: a part that is told to keep up must.
         self._catalogues.now(revision)
         folded = self._folder.fold(batch, {leaf: at for leaf, (at, _) in looks.items()})
-        if self._evaluate is not None and (folded.touched or looks):
-            touched = folded.touched | dict.fromkeys(folded.grown, EVERY)
+        touched = folded.touched | dict.fromkeys(folded.grown, EVERY)
+        if self._evaluate is not None and (touched or looks):
             found = {leaf: Look(Cause.EVENT, only) for leaf, only in touched.items()}
             for leaf in looks:
                 found[leaf] = both(found.get(leaf), Look(Cause.DEFINED))

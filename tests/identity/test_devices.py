@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from identity.devices import Owned, Why, owners_of, present_owner
+from identity.devices import Known, Owned, Why, all_stay, owners_of, present_owner
 from identity.evidence import Use
 from identity.nodes import Node, NodeHasher
 from identity.rules import Rules
@@ -247,3 +247,39 @@ def test_on_a_browser_of_one_person_hardly_a_visit_is_lost() -> None:
         kept += sum(found.person is not None for found in owned)
         total += len(visits)
     assert kept > 0.98 * total
+
+
+_TIMES = st.integers(0, 40 * 24).map(lambda hours: NOON + hours * HOUR)
+_USES = st.lists(
+    st.builds(use, st.sampled_from([ASHA, RAVI, ZOYA, LOGOUT]), _TIMES), max_size=6, unique=True
+)
+
+
+@given(_USES, _USES, st.lists(_TIMES, max_size=6, unique=True), st.lists(_TIMES, max_size=3))
+@settings(max_examples=300)
+def test_visits_all_stay_only_if_each_is_whose_it_was(
+    uses: list[Use], more: list[Use], starts: list[int], new: list[int]
+) -> None:
+    def visits(some: list[int], minutes: int) -> list[tuple[int, int]]:
+        return [(start, start + minutes * MINUTE) for start in sorted(set(some))]
+
+    def people(some: list[tuple[int, int]], known: list[Use]) -> dict[int, Node | None]:
+        owned = owners_of(some, known, lambda node: node, RULES)
+        return {start: each.person for (start, _), each in zip(some, owned, strict=True)}
+
+    before, after = Known(visits(starts, 1), uses), Known(visits(starts + new, 50), uses + more)
+    then, now = people(list(before.visits), uses), people(list(after.visits), uses + more)
+    stay = all_stay(before, after, lambda node: node, RULES)
+    if stay:
+        assert all(now[start] == person for start, person in then.items())
+        assert None in then.values() or None not in now.values()
+    else:
+        kiosk = len({each.person for each in (*uses, *more) if each.person}) > RULES.owners_max
+        first = None in now.values() and None not in then.values()
+        assert kiosk or first or any(now[start] != person for start, person in then.items())
+
+
+def test_visits_that_are_no_longer_told_apart_do_not_stay() -> None:
+    asha = [use(ASHA, NOON)]
+    two, one = [(NOON, NOON), (NOON + DAY, NOON + DAY)], [(NOON + DAY, NOON + DAY)]
+    assert not all_stay(Known(two, asha), Known(one, asha), lambda node: node, RULES)

@@ -3,6 +3,7 @@
 import random
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from profiles.part import (
     TRAITS_MAX,
     Body,
     Part,
+    Visit,
     decode,
     decode_active,
     encode,
@@ -224,3 +226,12 @@ def test_visits_of_two_years_ago_are_nobodys() -> None:
         assert len(part.visits) == 1
         assert part.body is not None
         assert part.body.events == 1
+
+
+def test_a_visit_stays_as_it_was_stored_until_somebody_asks() -> None:
+    part = Part(visits=[Visit.made(at, at, Body(events=at)) for at in (1, 2)])
+    read = decode(encode(part))
+    assert read.visits[1].body.events == 2
+    assert [isinstance(visit.held, msgspec.Raw) for visit in read.visits] == [True, False]
+    assert encode(read) == encode(part)
+    assert read == part

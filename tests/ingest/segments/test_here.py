@@ -8,6 +8,7 @@ import pytest
 from identity.nodes import Identifier, Node
 from ingest.deciding import DecidingHere, Draft, merge, undo
 from ingest.pipeline import Pipeline
+from ingest.segments.evaluating import EVERY
 from ingest.segments.here import AT_ONCE_MAX, Segments
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import Cause, Reason
@@ -236,3 +237,25 @@ def test_a_device_whose_time_comes_as_its_people_change_is_looked_at_whole(shop:
     )
     shop.wait(DAY)  # when what was viewed grows too old, too
     assert shop.members("twice") == set()
+
+
+def test_who_has_a_large_part_waits_for_whoever_asks(shop: Shop) -> None:
+    shop.define(BUYERS)
+    shop.order("asha")
+    node = shop.keys.hasher().node("user_id", "asha")
+    with shop.store.transaction():
+        shop.segments.touch({node: EVERY}, [node])
+    assert shop.store.pending.count() == 1
+    shop.segments.settle()
+    assert shop.store.pending.count() == 0
+
+
+def test_a_first_visit_that_is_nobodys_puts_a_device_where_those_are_who_did_not(
+    shop: Shop,
+) -> None:
+    shop.define("quiet: {not: {event: Order Completed}}")
+    shop.see(browser="b1", user="asha", at=shop.now - 200 * DAY, event="Viewed")
+    shop.see(browser="b1", at=shop.now - 200 * DAY + HOUR, event="Viewed")
+    assert shop.members("quiet") == {"asha"}
+    shop.see(browser="b1", event="Viewed")
+    assert shop.members("quiet") == {"asha", "b1"}

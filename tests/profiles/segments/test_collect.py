@@ -1,6 +1,7 @@
 """What is collected depends on the events alone: not on their order, nor on who held which of them."""
 
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -83,6 +84,30 @@ def test_what_is_stored_comes_back_the_same(seed: int) -> None:
         trim(whole)
         blob = msgspec.msgpack.encode(whole)
         assert msgspec.msgpack.decode(blob, type=Collected) == whole
+
+
+_TEXTS = st.sampled_from(["a", "b", "A", "1", ""])
+_VALUES = _TEXTS | st.sampled_from([1, True, None, 2.5]) | st.lists(_TEXTS, max_size=2)
+_ITEMS = st.dictionaries(st.sampled_from(["category", "price"]), _VALUES, max_size=2)
+_PROPERTIES = st.dictionaries(
+    st.sampled_from(["plan", "products", "price"]),
+    _VALUES | _ITEMS | st.lists(_ITEMS | _VALUES, max_size=3),
+    max_size=3,
+)
+_PATHS = ["plan", "products.category", "products.price", "price", "products.category.plan"]
+
+
+@given(_PROPERTIES, st.lists(st.tuples(st.sampled_from(_PATHS), _TEXTS), max_size=6, unique=True))
+@settings(max_examples=300)
+def test_a_collector_is_passed_over_only_if_it_would_keep_nothing(
+    properties: dict[str, Any], wanted: list[tuple[str, str]]
+) -> None:
+    collectors = {
+        n: Collector("x", ((path, (Check(Op.EQ, text),)),)) for n, (path, text) in enumerate(wanted)
+    }
+    each = {n: c.hit(7, 1, properties) for n, c in collectors.items()}
+    kept = {n: hit for n, hit in each.items() if hit}
+    assert Collecting(collectors).hits("x", 7, 1, properties) == kept
 
 
 @pytest.mark.parametrize("value", [None, 5, (1, 2), '["a",1]'])
