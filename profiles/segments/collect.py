@@ -268,14 +268,12 @@ def trim(collected: Collected) -> None:
 
 def merged(some: Iterable[Collected]) -> Collected:
     """One that holds what all of them hold; their order does not matter."""
-    parts = list(some)
-    whole = Collected(
-        hits=[hit for each in parts for hit in each.hits],
-        total=sum([each.total for each in parts]),
-        amount=sum([each.amount for each in parts]),
-        first_ms=min([each.first_ms for each in parts], default=NEVER_MS),
-    )
-    for each in parts:
+    whole = Collected(hits=[])
+    for each in some:
+        whole.hits += each.hits
+        whole.total += each.total
+        whole.amount += each.amount
+        whole.first_ms = min(whole.first_ms, each.first_ms)
         _merge_days(whole, each)
     trim(whole)
     return whole
