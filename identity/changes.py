@@ -68,7 +68,7 @@ class PersonChange(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal | None = None
     """Of a conflict: what was refused."""
     device: Node | None = None
-    """Of an ownership: whose it was before, and whose it is, by profile id alone; no side: nobody's."""
+    """Of an ownership: whose it was, and whose it is, by profile id without members; no side: nobody's."""
 
     @property
     def profiles(self) -> set[Node]:

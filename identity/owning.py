@@ -120,8 +120,8 @@ def tell(
 
 
 def _side(owner: Node | None) -> tuple[Cluster, ...]:
-    """One side of a change: its owner without other identifiers, for who is who is told elsewhere."""
-    return () if owner is None else (Cluster(owner, frozenset({owner})),)
+    """One side of a change: its owner without any identifiers, for who is who is told elsewhere."""
+    return () if owner is None else (Cluster(owner, frozenset()),)
 
 
 def told(changes: Sequence[PersonChange]) -> Mapping[Node, Ownership]:

@@ -193,7 +193,7 @@ class Comparison:
             store.people.write(change.resolved, change.clusters, change.refusals)
             store.owners.put(owned.owners)
             followers.publish(changes)
-            loaded.add(change, changes)
+            loaded.add(change, people)
             progress("identifiers written", loaded.identifiers, 0)
         return loaded
 

@@ -124,9 +124,15 @@ class Asking:
         """What changes of people would do to segments, if they came to pass now."""
         catalogue, now_ms = self.catalogue(), self._now_ms()
         moves = Moves(Counter(), Counter())
+        if not catalogue:
+            return moves
         for change in changes:
-            before = _together(self._evaluator.supposed(change.before, catalogue, now_ms))
-            after = _together(self._evaluator.supposed(change.after, catalogue, now_ms))
+            # Both sides have the same members: they are read once.
+            members = {n for side in (*change.before, *change.after) for n in side.members}
+            named = self._store.lookups.named(members)
+            supposed = self._evaluator.supposed
+            before = _together(supposed(change.before, catalogue, now_ms, named))
+            after = _together(supposed(change.after, catalogue, now_ms, named))
             moves.gained.update(after - before)
             moves.lost.update(before - after)
         return moves

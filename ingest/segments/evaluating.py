@@ -118,9 +118,13 @@ class Evaluator:
         return {after.profile_id: after for _, after, _, _ in stood}
 
     def supposed(
-        self, people: Collection[Cluster], catalogue: Catalogue, now_ms: int
+        self,
+        people: Collection[Cluster],
+        catalogue: Catalogue,
+        now_ms: int,
+        named: Mapping[Node, Named],
     ) -> dict[Node, frozenset[str]]:
-        """The segments that people would be in if they were these."""
+        """The segments that people would be in if they were these; `named` is what is known of members."""
         wanted = [
             Resolved(
                 each.profile_id, Answer.PERSON, each.profile_id, (), tuple(sorted(each.members))
@@ -128,7 +132,7 @@ class Evaluator:
             for each in people
         ]
         found = {}
-        gathered = self._gatherer.gather(wanted, {})
+        gathered = self._gatherer.gather(wanted, named)
         asked = self.subjects(gathered, catalogue)
         for each, (subject, revision) in zip(gathered, asked, strict=True):
             ready = catalogue.ready_at(revision) if subject else ()

@@ -303,15 +303,13 @@ def _events(workspace: Workspace, people: Iterable[Cluster]) -> dict[Node, int]:
 
 def print_changes(workspace: Workspace, found: Sequence[PersonChange]) -> None:
     """A table of what became of whom."""
-    names = Names(
-        workspace.reader,
-        (
-            node
-            for change in found
-            for person in (*change.before, *change.after)
-            for node in ({change.device, *person.members} if change.device else person.members)
-        ),
-    )
+    nodes = {
+        node
+        for change in found
+        for person in (*change.before, *change.after)
+        for node in (person.members or (person.profile_id,))
+    }
+    names = Names(workspace.reader, nodes.union(each.device for each in found if each.device))
     rows = [
         (
             when(change.time_ms), change.id, _what(names, change),
@@ -324,7 +322,8 @@ def print_changes(workspace: Workspace, found: Sequence[PersonChange]) -> None:
 
 
 def _sides(names: Names, people: Sequence[Cluster]) -> str:
-    return " | ".join(_all(names, person.members) for person in people) or "nobody"
+    told = (_all(names, person.members or (person.profile_id,)) for person in people)
+    return " | ".join(told) or "nobody"
 
 
 def _what(names: Names, change: PersonChange) -> str:

@@ -12,8 +12,6 @@ from storage.cassandra.identity import (
     CassandraEvidence,
     CassandraIdentifiers,
     CassandraPeople,
-    NodeBlob,
-    cluster_of,
     clusters_in,
     refusals_in,
 )
@@ -43,11 +41,12 @@ class CassandraLookups:
         values, people = self._identifiers.ask(wanted), self._people.ask(wanted)
         uses = self._devices.uses_of([node for node in wanted if names_device(node)])
         rows = {node: (state, part) for node, state, part in people}
+        clusters = clusters_in((node, state) for node, (state, _) in rows.items())
         found = {}
         for node, (type_, sealed) in values:
-            state, part = rows.get(node, (NodeBlob(), None))
+            _, part = rows.get(node, (None, None))
             found[node] = Named(
-                cluster_of(state) if state.members else Cluster(node, frozenset({node})),
+                clusters.get(node) or Cluster(node, frozenset({node})),
                 Held(type_, sealed, part),
                 uses.get(node, ()),
             )

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from identity.evidence import Link, pair
+from identity.evidence import Link, Use, pair
 from identity.nodes import Node
 from ingest.deciding import DecidingByLog, DecisionPending, Draft, merge
 from ingest.identify import Statements
+from ingest.owning import that_may_change
 from service.config import load_config
 from service.workspace import Workspace
 from tests.faults.follower import People, heard
@@ -131,6 +132,33 @@ def test_what_operators_decide_goes_over_the_log(
     ((_, members),) = people(world, *names)
     assert members == {node("user_id", "ravi").hex(), node("email", "home@x.in").hex()}
     assert as_json("verify")["differences"] == 0
+
+
+def test_whose_a_device_becomes_goes_over_the_log(world: World, workspace: Workspace) -> None:
+    device, names = node("anonymous_id", "tablet"), ("kiran", "lila")
+    world.start("identify")
+    for hour, user in enumerate([*names, "kiran", ""]):
+        at = NOON + hour * 3_600_000
+        person = node("user_id", user) if user else Node(b"")
+        use = Use(device=device, person=person, hour=at // 3_600_000, first_ms=at, last_ms=at)
+        for _ in range(2):  # recorded again, it is sent again or not, and told once
+            workspace.store.devices.merge_uses([use])
+            heard = that_may_change(workspace.store, [use], lambda use: f"login {use.hour}")
+            workspace.deciding.say(Statements(uses=heard))
+            world.finish("identify")
+    told = [
+        json.loads(value)
+        for message in world.log.read(world.kafka.topic("changes"))
+        if b'"device"' in (value := message.value() or b"")
+    ]
+    owners = [[side["profile"] for side in each["after"]] for each in told]
+    one, other = (node("user_id", name).hex() for name in names)
+    assert owners == [[one], [other], [one], []]
+    assert [each["device"] for each in told] == [device.hex()] * 4
+    assert [each.id for each in workspace.store.changes.of([device], 10)] == [
+        each["id"] for each in reversed(told)
+    ]
+    people(world)
 
 
 def test_other_rules_are_loaded_with_workers_stopped(

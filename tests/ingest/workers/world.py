@@ -268,7 +268,7 @@ class World:
                 continue
             newest = epoch
             change = msgspec.json.decode(message.value)
-            for profile in change["after"] if "device" not in change else ():
+            for profile in change["after"]:
                 members = frozenset(Node(bytes.fromhex(each)) for each in profile["members"])
                 cluster = Cluster(Node(bytes.fromhex(profile["profile"])), members)
                 heard |= dict.fromkeys(members, cluster)
