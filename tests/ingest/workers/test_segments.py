@@ -239,8 +239,8 @@ def _tell_nobody_of_merges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MISTAKES: tuple[tuple[Callable[[pytest.MonkeyPatch], None], int], ...] = (
-    (_never_again, 0), (_never_check, 132), (_tell_first, 3), (_trust_its_own_attempt, 11), (_pass_nobody_on, 3),
-    (_tell_nobody_of_merges, 4),
+    (_never_again, 0), (_never_check, 132), (_tell_first, 3), (_trust_its_own_attempt, 11),
+    (_pass_nobody_on, 3), (_tell_nobody_of_merges, 4),
 )  # fmt: skip
 """Mistakes, and a history that is known to notice: the search begins there."""
 
