@@ -98,6 +98,9 @@ bench-distributed: $(READY) ## Kafka to current profiles on Cassandra: events pe
 bench-freshness: $(READY) ## from Kafka until GetProfile and Recommend know, at half load
 	$(RUN) -m tests.bench.freshness
 
+bench-entered: $(READY) ## from Kafka until a segment has somebody, stage by stage, at a modest load
+	$(RUN) -m tests.bench.entered
+
 bench-cluster-reads: $(READY) ## GetProfile and Recommend on Cassandra, one node and three
 	$(RUN) -m tests.bench.cluster_reads
 
@@ -110,4 +113,4 @@ bench-export: $(READY) ## a million members to Lotame's files: microseconds a me
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-spark bench-people bench-identity bench-rebuild bench-segments bench-explain bench-linking bench-distributed bench-freshness bench-cluster-reads bench-failover bench-export clean
+.PHONY: help setup demo test test-faults lint format proto buf-breaking lock servers servers-stop bench bench-ingest bench-serving bench-quality bench-spark bench-people bench-identity bench-rebuild bench-segments bench-explain bench-linking bench-distributed bench-freshness bench-entered bench-cluster-reads bench-failover bench-export clean

@@ -100,6 +100,9 @@ class Parts(Protocol):
     def count(self) -> int:
         """How many leaves have a part."""
 
+    def about(self, most: int) -> tuple[int, float]:
+        """The same, counted up to `most`; and by what share of it that may be off, with 95 % confidence."""
+
 
 class Evidence(Protocol):
     """Links, must-links of events and matches: facts that merge as registers."""

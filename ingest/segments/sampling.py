@@ -47,7 +47,7 @@ class Preview(msgspec.Struct, frozen=True):
     looked_at: int
     """Identifiers with activity that were looked at."""
     of: int
-    """How many there are."""
+    """How many there are; about, where counting them would take long."""
     examples: Sequence[Node]
     """Profile ids of some members."""
     identifiers: Mapping[str, int]
@@ -100,16 +100,18 @@ class Sampler:
     ) -> Preview:
         """What `segment` would be, saved or not; `sample` leaves are looked at, 0 for all."""
         drafted = catalogue.after(catalogue.revision + 1, [segment])
-        total = self._store.parts.count()
-        most = total if sample == 0 else min(sample or SAMPLE, total)
-        if sample is None and total <= EVERYBODY_MAX:
-            most = total
+        total, off = self._store.parts.about(EVERYBODY_MAX + 1)
+        few = total <= (EVERYBODY_MAX if sample is None else sample)
+        everybody = sample == 0 or few
+        most = total if everybody else sample or SAMPLE
         seen, looked_at = _Seen(), 0
-        for leaves in self._everybody() if most == total else self._some(most):
+        for leaves in self._everybody() if everybody else self._some(most):
             looked_at += len(leaves)
             self._look(leaves, drafted, segment.id, now_ms, seen)
-            progress(looked_at, most)
-        return _preview(seen, looked_at, total)
+            progress(looked_at, max(looked_at, most))
+        if everybody:
+            total, off = looked_at, 0.0
+        return _preview(seen, looked_at, total, off)
 
     def _everybody(self) -> Iterator[list[Node]]:
         after = None
@@ -185,10 +187,10 @@ def _counted_at(gathered: Gathered | None) -> Node | None:
     return min(leaves, key=lambda leaf: leaf[::-1], default=None)
 
 
-def _preview(seen: _Seen, looked_at: int, total: int) -> Preview:
+def _preview(seen: _Seen, looked_at: int, total: int, off: float) -> Preview:
     exact = looked_at >= total
     factor = 1.0 if exact or not looked_at else total / looked_at
-    low, high = interval(seen.people + seen.devices, looked_at, total)
+    low, high = interval(seen.people + seen.devices, looked_at, total, off)
     return Preview(
         Size(round(seen.people * factor), round(seen.devices * factor), low, high, exact),
         looked_at,
@@ -201,8 +203,10 @@ def _preview(seen: _Seen, looked_at: int, total: int) -> Preview:
     )
 
 
-def interval(found: int, looked_at: int, total: int) -> tuple[int, int]:
+def interval(found: int, looked_at: int, total: int, off: float = 0.0) -> tuple[int, int]:
     """Between how many of `total` there are, with 95 % confidence, if `found` of `looked_at` are.
+
+    `total` may be off by a share of it, of which the whole is added: a little too wide is no lie.
 
     Wilson's score interval (Wilson, E. B., 1927, JASA 22: 209-212).
     """
@@ -212,4 +216,5 @@ def interval(found: int, looked_at: int, total: int) -> tuple[int, int]:
     middle = share + Z * Z / (2 * looked_at)
     spread = Z * math.sqrt(share * (1 - share) / looked_at + Z * Z / (4 * looked_at**2))
     scale = total / (1 + Z * Z / looked_at)
-    return max(found, math.floor((middle - spread) * scale)), math.ceil((middle + spread) * scale)
+    low, high = (middle - spread) * scale * (1 - off), (middle + spread) * scale * (1 + off)
+    return max(found, math.floor(low)), math.ceil(high)

@@ -64,7 +64,7 @@ def survey(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Survey:
     """Look at the traits of some leaves; of all of them if `most` is 0."""
-    total = store.parts.count()
+    total, _ = store.parts.about(max(most, 1)) if most else (store.parts.count(), 0.0)
     most = min(most or total, total)
     found = {name: Observed(name, kind) for name, kind in declared.items()}
     looked_at, after = 0, None

@@ -1,6 +1,7 @@
 """Timelines and parts in Cassandra."""
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
@@ -24,6 +25,8 @@ LOOKED_FOR_MAX: Final = 100
 """Keys that one request looks for: each is tried in each of its partitions."""
 SCAN_PARTITIONS: Final = 32
 """Partitions under way at the same time in a scan."""
+SPREAD_95: Final = 1.96
+"""Standard deviations of a 95 % interval; that of a count of n that come at random is its root."""
 _BIAS: Final = 1 << 63
 _LEAST_TOKEN: Final = -(1 << 63)
 
@@ -215,6 +218,15 @@ class CassandraParts:
 
     def count(self) -> int:
         return sum(1 for _ in self._all(None))
+
+    def about(self, most: int) -> tuple[int, float]:
+        # Leaves are spread evenly over tokens: how far so many reach says how many there are.
+        last, found = None, 0
+        for last in islice(self._all(None), most):  # noqa: B007  # the last one is what is asked for
+            found += 1
+        if last is None or found < most:
+            return found, 0.0
+        return round(found / self.share(last)), SPREAD_95 / math.sqrt(found)
 
     def _all(self, after: Node | None) -> Iterator[Node]:
         for leaf, written in self._derived.connection.each(self._next, (_token(after),)):

@@ -109,6 +109,9 @@ class SqliteParts:
     def count(self) -> int:
         return int(self._database.rows("SELECT count(*) FROM parts")[0][0])
 
+    def about(self, most: int) -> tuple[int, float]:
+        return self.count(), 0.0
+
 
 def _row(row: tuple[Any, ...]) -> TimelineRow:
     leaf, key_ms, message_id, offset, time_ms, received_ms, type_, name, source, raw = row

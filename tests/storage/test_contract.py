@@ -158,6 +158,14 @@ def test_parts_are_replaced_and_listed_in_order(store: Store) -> None:
     assert store.parts.count() == 2
 
 
+def test_how_many_parts_there_are_is_known_about_without_counting_all(store: Store) -> None:
+    store.parts.write({hasher.node("user_id", f"u{n}"): (1, b"1") for n in range(2_000)})
+    assert store.parts.about(2_001) == (2_000, 0.0)
+    about, off = store.parts.about(500)
+    assert off < 0.1
+    assert abs(about - 2_000) <= off * 2_000
+
+
 def test_a_part_of_a_lower_offset_never_replaces_one_of_a_higher(store: Store) -> None:
     if isinstance(store, SqliteStore):
         pytest.skip("an embedded store has one writer")

@@ -78,3 +78,9 @@ def test_the_interval_covers_what_it_says(share: float) -> None:
         low, high = interval(found, looked_at, total)
         held += low <= share * total <= high
     assert held >= 0.92 * draws
+
+
+def test_a_total_that_is_not_known_exactly_widens_the_interval() -> None:
+    low, high = interval(40, 400, 100_000)
+    assert interval(40, 400, 100_000, off=0.0) == (low, high)
+    assert interval(40, 400, 100_000, off=0.02) == pytest.approx((low * 0.98, high * 1.02), abs=2)
