@@ -12,6 +12,7 @@ from models.artefact import Bundle, Manifest
 from models.cases import PEOPLE_MIN, cases_of
 from models.errors import ModelError
 from models.evaluation import Leaderboard
+from models.health import Health
 from models.interactions import DAY_MS, Interactions
 from models.judging import Ground, K, judge
 from models.metrics import interval
@@ -80,24 +81,6 @@ def _difference(one: Any, other: Any) -> tuple[str, float]:
     low, high = interval(paired)
     mean = float(paired.mean()) if len(paired) else 0.0
     return f"nDCG@{K} difference {mean:+.4f} [{low:+.4f}, {high:+.4f}]", low
-
-
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How a champion does with what happened since it learned. None: too little has happened to say."""
-
-    version: str
-    model: str
-    stale_days: float
-    """Since the newest interaction that it learned from."""
-    new_interactions: int
-    unknown_items: float | None
-    """Share of what was taken since that it cannot recommend, for it was not there."""
-    ndcg_promised: float | None
-    """On new items, by the leaderboard it was promoted with."""
-    ndcg_since: float | None
-    """On new items, by what people took since: far below what was promised is drift."""
-    people: int
-    """By whom that is judged."""
 
 
 def health(bundle: Bundle, interactions: Interactions, now_ms: int) -> Health:

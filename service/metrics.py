@@ -1,11 +1,14 @@
 """Every metric of one process. The composition root makes one and hands its parts on: nothing is global."""
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+import msgspec
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     Info,
     ProcessCollector,
@@ -37,9 +40,14 @@ class Metrics:
         self.ingest = IngestMetrics(self.registry)
         self.rpc = RpcMetrics(self.registry)
         self.collector = CollectorMetrics(self.registry)
+        self.champion = ChampionMetrics(self.registry)
+        self.asked: list[Callable[[], None]] = []
+        """Called before metrics are read: what is looked up, not counted."""
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads it."""
+        for tell in self.asked:
+            tell()
         return generate_latest(self.registry)
 
 
@@ -77,6 +85,65 @@ class CollectorMetrics:
         if child is None:
             child = self._children[endpoint, status] = self._requests.labels(endpoint, str(status))
         child.inc()
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """A champion's age and quality. None: too little has happened since to say, or nobody looked."""
+
+    model: str
+    trained_ms: int
+    newest_ms: int
+    looked_ms: int | None = None
+    new_interactions: int | None = None
+    unknown_items: float | None = None
+    ndcg_promised: float | None = None
+    ndcg_since: float | None = None
+
+
+class ChampionMetrics:
+    """Staleness and drift of the model that answers; no samples without one."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"onefold_champion_{name}", text, ["model"], registry=registry)
+
+        self._trained = gauge("trained_timestamp_seconds", "When the champion was trained.")
+        self._newest = gauge(
+            "newest_event_timestamp_seconds",
+            "The newest interaction that the champion learned from.",
+        )
+        self._looked = gauge(
+            "health_timestamp_seconds", "When it was last found out how the champion does."
+        )
+        self._new = gauge(
+            "new_interactions", "Interactions by then of which the champion knows nothing."
+        )
+        self._unknown = gauge(
+            "unknown_items_share", "Share of them with items that the champion cannot recommend."
+        )
+        self._promised = gauge(
+            "ndcg_promised", "nDCG@10 on new items, by the leaderboard of the champion's training."
+        )
+        self._since = gauge(
+            "ndcg_since", "nDCG@10 on new items, by what people took since: lower is drift."
+        )
+
+    def tell(self, standing: Standing | None) -> None:
+        """What the champion is now; None: there is none."""
+        said = standing or Standing(model="", trained_ms=0, newest_ms=0)
+        looked_s = None if said.looked_ms is None else said.looked_ms / 1000
+        for gauge, value in (
+            (self._trained, said.trained_ms / 1000),
+            (self._newest, said.newest_ms / 1000),
+            (self._looked, looked_s),
+            (self._new, said.new_interactions),
+            (self._unknown, said.unknown_items),
+            (self._promised, said.ndcg_promised),
+            (self._since, said.ndcg_since),
+        ):
+            gauge.clear()
+            if standing is not None and value is not None:
+                gauge.labels(said.model).set(value)
 
 
 def running_version() -> str:

@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 
 from models import data
 from models.artefact import Manifest
-from models.champion import Health, health
+from models.champion import health
 from models.errors import ModelError, NoSuchModel, NotEnoughData, PromotionRefused
 from models.evaluation import Leaderboard, Progress, leaderboard
 from models.files import Columns, read
+from models.health import Health
 from models.interactions import Interactions
 from models.judging import SLICES, K
 from models.registry import ALIASES

@@ -23,6 +23,7 @@ from service.readiness import Readiness, reads
 from service.rpc.process import settle
 from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
+from service.standing import ChampionStanding
 from service.stopping import asked_to_stop, end_process
 from service.workspace import Workspace, pass_workspace
 from storage.errors import StoreUnavailable
@@ -103,6 +104,8 @@ class Running:
             config.grpc,
             workspace.metrics.rpc,
         )
+        standing = ChampionStanding(workspace.registry, workspace.metrics.champion)
+        workspace.metrics.asked.append(standing.tell)
         settle()
         self.listen()
         self._rpc.start()

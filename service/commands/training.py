@@ -1,7 +1,8 @@
 """`onefold train`: once, or again and again beside a running service."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
@@ -16,6 +17,8 @@ from models.registry import CHAMPION
 from models.train import train as train_models
 from service.commands.models import board_progress, load_interactions, load_judged, render_board
 from service.output import console, errors, json_option, print_json
+from service.pages import Pages
+from service.standing import ChampionStanding
 from service.workspace import Workspace, pass_workspace
 
 HOUR_MS: Final = 3_600_000
@@ -41,11 +44,17 @@ def train(
     workspace: Workspace, /, test_days: int, promote: bool, trials: int | None, spark: bool,
     as_json: bool, **watching: Any,
 ) -> None:  # fmt: skip
-    """Tune, judge and train every model, store the result, and promote it if it deserves it."""
+    """Tune, judge and train every model, store the result, and promote it if it deserves it.
+
+    With --watch, /metrics on worker.metrics_port says how stale the champion is, and how it did by then.
+    """
+    standing = ChampionStanding(workspace.registry, workspace.metrics.champion)
 
     def once() -> None:
         with board_progress() as progress:
             known = load_interactions(workspace)
+            if watching["watch"]:
+                standing.look(known, workspace.now_ms())
             manifest = train_models(
                 known, workspace.registry, workspace.now_ms(), test_days=test_days,
                 progress=progress, default=lambda: _grids(known, test_days, trials, spark, progress),
@@ -59,7 +68,22 @@ def train(
         once()
         return
     schedule = Schedule(int(watching["every_hours"] * HOUR_MS), watching["new_events"])
-    watch(once, schedule, workspace.now_ms, workspace.store.timeline.count, watching["rounds"])
+    with _pages(workspace, standing):
+        watch(once, schedule, workspace.now_ms, workspace.store.timeline.count, watching["rounds"])
+
+
+@contextmanager
+def _pages(workspace: Workspace, standing: ChampionStanding) -> Iterator[None]:
+    """`/metrics` while it watches."""
+    own = workspace.config.worker
+    workspace.metrics.asked.append(standing.tell)
+    pages = Pages(workspace.metrics.text, lambda: True, own.metrics_host, own.metrics_port)
+    pages.start()
+    errors.print(f"metrics    http://{pages.host}:{pages.port}/metrics", markup=False)
+    try:
+        yield
+    finally:
+        pages.stop()
 
 
 class Schedule:
