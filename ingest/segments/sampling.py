@@ -22,7 +22,7 @@ EVERYBODY_MAX: Final = 20_000
 """Leaves up to which everybody is looked at: some three seconds."""
 SAMPLE: Final = 8_000
 """Leaves of a sample: a segment of 10 % is known to within 7 % of its size."""
-CHUNK: Final = 200
+CHUNK: Final = 500
 EXAMPLES_MAX: Final = 20
 Z: Final = 1.96
 """Standard deviations of a 95 % interval."""
