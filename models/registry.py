@@ -103,6 +103,10 @@ class Registry:
         self._point(CHAMPION, _Alias(version, held.before[:-1]))
         return manifest
 
+    def folder_of(self, name: str) -> Path:
+        """Where the files of a version or alias are; NoSuchModel if there is none."""
+        return self._path(self.resolve(name))
+
     def _path(self, version: str) -> Path:
         return self.folder / "versions" / version
 

@@ -24,12 +24,12 @@ from ingest.files import Batch, FoundFile, find_files
 from ingest.items import ItemRefused, read_items
 from ingest.loading import Loaded, load
 from ingest.pipeline import Pipeline
-from models import data, zoo
+from models import zoo
 from models.train import train
 from profiles.facts import CANONICAL, Kind
 from profiles.part import Interaction, decode
 from profiles.profile import Profile, history
-from service.commands.models import render_board
+from service.commands.models import load_interactions, render_board
 from service.commands.profile import render
 from service.commands.serve import Running
 from service.config import load_config
@@ -213,7 +213,7 @@ def _train(workspace: Workspace) -> None:
     with steps_progress() as bar:
         task = bar.add_task("reading events", total=None)
         manifest = train(
-            data.interactions(workspace.store, workspace.config.identity),
+            load_interactions(workspace),
             workspace.registry,
             workspace.now_ms(),
             # The demo takes one setting a model; `onefold train` tries several.

@@ -26,6 +26,9 @@ _EXTRAS: Final = {
     # module: (what it is for, how to install it)
     "s3fs": ("onefold ingest s3://…", "pip install 'onefold[s3]'"),
     "pandas": ("onefold evaluate --data, notebooks", "pip install 'onefold[notebook]'"),
+    "optuna": ("onefold train --trials", "pip install 'onefold[tune]'"),
+    "pyspark": ("onefold train --spark", "pip install 'onefold[spark]'"),
+    "mlflow": ("onefold train --mlflow URI", "pip install 'onefold[mlflow]'"),
     "cassandra": ("store.kind: cassandra", "pip install 'onefold[cassandra]'"),
     "confluent_kafka": ("workers, onefold ingest kafka://…", "pip install 'onefold[kafka]'"),
 }

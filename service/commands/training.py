@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from models import zoo
+from models import tracking, zoo
 from models.artefact import Manifest
 from models.errors import ModelError, NoSuchModel
 from models.evaluation import Progress
@@ -32,6 +32,8 @@ LOOK_SECONDS: Final = 60
 @click.option("--trials", type=click.IntRange(1), metavar="N",
               help="Search N settings a model with optuna, instead of the few that ship.")  # fmt: skip
 @click.option("--spark", is_flag=True, help="Learn ALS on Spark: more data than one machine holds.")
+@click.option("--mlflow", metavar="URI",
+              help="Log settings, leaderboard and the artefact's place to this MLflow.")  # fmt: skip
 @click.option("--watch", is_flag=True, help="Stay, and train again when it is time.")
 @click.option("--every-hours", default=24.0, show_default=True, help="With --watch: how often.")
 @click.option("--new-events", type=click.IntRange(1), metavar="N",
@@ -42,13 +44,15 @@ LOOK_SECONDS: Final = 60
 @pass_workspace
 def train(
     workspace: Workspace, /, test_days: int, promote: bool, trials: int | None, spark: bool,
-    as_json: bool, **watching: Any,
+    mlflow: str | None, as_json: bool, **watching: Any,
 ) -> None:  # fmt: skip
     """Tune, judge and train every model, store the result, and promote it if it deserves it.
 
     With --watch, /metrics on worker.metrics_port says how stale the champion is, and how it did by then.
     """
     standing = ChampionStanding(workspace.registry, workspace.metrics.champion)
+    if mlflow is not None:
+        tracking.check()
 
     def once() -> None:
         with board_progress() as progress:
@@ -63,6 +67,17 @@ def train(
         if promoted := promote and not manifest.refusal:
             workspace.registry.promote(manifest.version)
         _say(manifest, promoted, as_json)
+        if mlflow is not None:
+            artefact = workspace.registry.folder_of(manifest.version)
+            try:
+                run = tracking.log(mlflow, manifest, artefact, promoted=promoted)
+            except ModelError as error:
+                # It is trained and stored all the same; only a command that ends can fail by it.
+                errors.print(f"not logged: {error}", markup=False)
+                if not watching["watch"]:
+                    raise SystemExit(1) from None
+            else:
+                errors.print(f"MLflow run  {run}", markup=False)
 
     if not watching["watch"]:
         once()
