@@ -210,20 +210,6 @@ def _tell_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Evaluate, "_keep", keep)
 
 
-def _trust_its_own_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Evaluate._read
-
-    def read(self: Evaluate, messages: Any) -> Any:
-        before = {number: held.again_below for number, held in self._owned.items()}
-        try:
-            return real(self, messages)
-        finally:
-            for number, held in self._owned.items():
-                held.again_below = before[number]
-
-    monkeypatch.setattr(Evaluate, "_read", read)
-
-
 def _pass_nobody_on(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Evaluate._found
 
@@ -239,7 +225,7 @@ def _tell_nobody_of_merges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MISTAKES: tuple[tuple[Callable[[pytest.MonkeyPatch], None], int], ...] = (
-    (_never_again, 0), (_never_check, 132), (_tell_first, 3), (_trust_its_own_attempt, 11),
+    (_never_again, 0), (_never_check, 132), (_tell_first, 3),
     (_pass_nobody_on, 3), (_tell_nobody_of_merges, 4),
 )  # fmt: skip
 """Mistakes, and a history that is known to notice: the search begins there."""
