@@ -149,7 +149,7 @@ class Products:
 
 def best_of(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
     """The `count` rows with the largest scores above 0, best first; ties by the smaller row."""
-    if len(rows) > count:
+    if 0 < count < len(rows):
         cut = np.partition(scores, len(scores) - count)[len(scores) - count]
         near = scores >= cut
         rows, scores = rows[near], scores[near]
