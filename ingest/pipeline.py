@@ -80,8 +80,9 @@ class Pipeline:
                     ]
                 )
                 counted = folded.counted
-                moved = self._segments.moved(folded.grown, self._memory.new_uses(said))
-                news = self._memory.remember(said)
+                uses = self._memory.new_uses(said)
+                moved = self._segments.moved(folded.grown, uses)
+                news = self._memory.remember(said, uses)
                 if news.said:
                     identify_here(self._store, news.said, self._rules)
                 looks = folded.touched | dict.fromkeys([*news.companions, *moved], EVERY)

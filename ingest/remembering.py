@@ -34,17 +34,17 @@ class Memory:
         self._known = Known()
 
     def new_uses(self, said: Recorded) -> Sequence[Use]:
-        """Those that `remember` will store: new ones, or longer than they were."""
+        """Those that `remember` is to store: new ones, or longer than they were."""
         return self._known.new_uses(said)
 
-    def remember(self, said: Recorded) -> News:
-        """Store identifiers, uses and companions; what is left to say of them."""
+    def remember(self, said: Recorded, uses: Sequence[Use]) -> News:
+        """Store identifiers, companions and `new_uses`; what is left to say of them."""
         new = self._known.new_identifiers(said)
         unknown = new.keys() - self._store.identifiers.known(new)
         self._store.identifiers.put(
             {node: (new[node].type, self._vault.seal(node, new[node].value)) for node in unknown}
         )
-        uses, companions = self._known.new_uses(said), self._known.new_companions(said)
+        companions = self._known.new_companions(said)
         self._store.devices.merge_uses(uses)
         self._store.devices.merge_companions(companions)
         heard = that_may_change(

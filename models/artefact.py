@@ -210,6 +210,21 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a small file as a whole: whoever reads, or is cut off, sees what was there or what is."""
+    descriptor, work = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(work).replace(path)
+    except BaseException:
+        Path(work).unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
 def sync(path: Path) -> None:
     """Make a file, or the names in a folder, durable."""
     descriptor = os.open(path, os.O_RDONLY)

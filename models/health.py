@@ -1,11 +1,11 @@
 """What was last found of the champion's health, kept beside the registry's aliases for whoever shows it."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from models.artefact import replace_file
 
 KEPT: Final = "health.json"
 
@@ -37,14 +37,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
 
 def keep(folder: Path, looked: Looked) -> None:
     """Keep it in a registry's folder, as a whole."""
-    descriptor, work = tempfile.mkstemp(prefix=f".{KEPT}-", dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(looked))
-        Path(work).replace(folder / KEPT)
-    except BaseException:
-        Path(work).unlink(missing_ok=True)
-        raise
+    replace_file(folder / KEPT, msgspec.json.encode(looked))
 
 
 def kept(folder: Path) -> Looked | None:

@@ -1,15 +1,13 @@
 """The registry: versions in a folder, and aliases that say which of them answers."""
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from models.artefact import MANIFEST, Bundle, Manifest, load, read_manifest, save, sync
+from models.artefact import MANIFEST, Bundle, Manifest, load, read_manifest, replace_file, save
 from models.errors import ArtefactError, NoSuchModel, PromotionRefused
 from models.protocol import Model
 
@@ -131,14 +129,4 @@ class Registry:
 
     def _point(self, name: str, alias: _Alias) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor, work = tempfile.mkstemp(prefix=f".{name}-", dir=self.folder)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(alias))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(work).replace(self.folder / name)
-        except BaseException:
-            Path(work).unlink(missing_ok=True)
-            raise
-        sync(self.folder)
+        replace_file(self.folder / name, msgspec.json.encode(alias))

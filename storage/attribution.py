@@ -11,7 +11,7 @@ from identity.evidence import Use
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster, resolve
 from identity.rules import Rules
-from profiles.part import decode
+from profiles.part import decode, visit_spans
 from storage.evidence import evidence_of
 from storage.ports import Store
 
@@ -58,8 +58,7 @@ class Attribution:
 
     def _load(self, device: Node) -> None:
         blob = self._store.parts.read([device]).get(device)
-        visits = decode(blob).visits if blob is not None else []
-        spans = [(visit.start_ms, visit.end_ms) for visit in visits]
+        spans = visit_spans(decode(blob)) if blob is not None else []
         owners = owners_of(spans, self._uses.get(device, ()), self.person, self._rules)
         self._device = device
         self._starts = [start for start, _ in spans]

@@ -81,7 +81,7 @@ class Record:
                 refused.append((decoded, message))
         said = record(events, (), self._extractor, self._sources.named)
         refused += _nameless(said, events, came_as)
-        news = self._memory.remember(said)
+        news = self._memory.remember(said, self._memory.new_uses(said))
         send = self._producer.send
         for leaf, event, facts in said.events:
             send(self._activity, encode_activity(activity_of(leaf, event, facts)), leaf)

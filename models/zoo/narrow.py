@@ -57,8 +57,8 @@ class Narrow:
     def __init__(self, parts: Sequence[Model], weights: Floats, again: float) -> None:
         """For parts that `can_narrow`."""
         self._parts, self._weights, self._again = parts, weights, np.float32(again)
-        self._factors = next(n for n, part in enumerate(parts) if isinstance(part, ALS))
-        self._products = parts[self._factors].products  # type: ignore[attr-defined]
+        self._factors, self._als = next((n, p) for n, p in enumerate(parts) if isinstance(p, ALS))
+        self._products = self._als.products
         self._constant: dict[int, Floats] = {}
         for n, part in enumerate(parts):
             if isinstance(part, Counting):
@@ -79,7 +79,7 @@ class Narrow:
 
     def best(self, history: History, seen: Rows, allowed: Mask, count: int) -> Best | None:
         """The best items as the blend scores them; None if it takes all scores to tell."""
-        vector = self._parts[self._factors].vector(history)  # type: ignore[attr-defined]
+        vector = self._als.vector(history)
         longest = 0.0
         if vector is not None:
             first = self._products.best(vector, np.ones(self._size, bool), 1)

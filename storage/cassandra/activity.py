@@ -221,12 +221,11 @@ class CassandraParts:
 
     def about(self, most: int) -> tuple[int, float]:
         # Leaves are spread evenly over tokens: how far so many reach says how many there are.
-        last, found = None, 0
-        for last in islice(self._all(None), most):  # noqa: B007  # the last one is what is asked for
-            found += 1
-        if last is None or found < most:
+        some = self.leaves(None, most)
+        found = len(some)
+        if not some or found < most:
             return found, 0.0
-        return round(found / self.share(last)), SPREAD_95 / math.sqrt(found)
+        return round(found / self.share(some[-1])), SPREAD_95 / math.sqrt(found)
 
     def _all(self, after: Node | None) -> Iterator[Node]:
         for leaf, written in self._derived.connection.each(self._next, (_token(after),)):

@@ -19,7 +19,8 @@ import msgspec
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from identity.nodes import Node
-from profiles.segments.catalogue import Edit, Put
+from profiles.segments.catalogue import Put
+from tests.bench import freshness
 from tests.bench.distributed import streams
 from tests.bench.freshness import at
 from tests.bench.report import goal, machine
@@ -30,20 +31,15 @@ from tests.faults.stream import Message as Sent
 from tests.faults.workers import STAGES
 from tests.faults.world import World
 
-FRESH_S: Final = 1.0
 PARTITIONS: Final = 12
 """As `onefold migrate` makes them."""
 WARM_S: Final = 30.0
 """Servers compile, and caches fill, before the first probe; what they were late with is worked off."""
 PATIENCE_S: Final = 30.0
-SEGMENTS: Final = Edit(
-    revision=1,
-    time_ms=0,
-    author="bench",
+SEGMENTS: Final = msgspec.structs.replace(
+    freshness.SEGMENTS,
     put=(
-        Put("buyers", {"event": "Order Completed", "within": "30d"}),
-        Put("lookers", {"event": "Product Viewed", "count": {"at_least": 3}, "within": "7d"}),
-        Put("known", {"has": "email"}),
+        *freshness.SEGMENTS.put,
         Put("known-buyers", {"all": [{"event": "Order Completed"}, {"has": "email"}]}),
     ),
 )
@@ -224,7 +220,7 @@ def main() -> None:
     print()
     for kind, rows in found.items():
         whole = at(sorted(row[-1] for row in rows), 0.99) / 1000
-        print(goal(f"p99 from event to entered, {kind}, s", whole, "<=", FRESH_S))
+        print(goal(f"p99 from event to entered, {kind}, s", whole, "<=", freshness.FRESH_S))
 
 
 if __name__ == "__main__":

@@ -149,8 +149,8 @@ def _keep_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def _learn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     real = Memory.remember
 
-    def remember(self: Memory, said: Any) -> Any:
-        news = real(self, said)
+    def remember(self: Memory, said: Any, uses: Any) -> Any:
+        news = real(self, said, uses)
         self.learn(said)
         return news
 
