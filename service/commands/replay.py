@@ -1,16 +1,22 @@
 """`onefold replay`: derived tables of another generation, built beside the live ones, then switched to."""
 
+from collections.abc import Iterable
+from contextlib import closing
 from typing import Final
 
 import click
 
+from identity.nodes import Node
+from profiles.segments.membership import Cause
 from service.config_checks import need_cassandra, need_workers
 from service.output import StepBars, console, json_option, print_json, rows_progress
 from service.workspace import Workspace, pass_workspace
 from storage.cassandra.store import CassandraStore
+from storage.chunks import chunks
 
 LAG_MAX: Final = 1_000
 """Activity that may be unread at a switch: it is folded right after."""
+CARRIED_AT_ONCE: Final = 2_000
 
 
 @click.command("replay")
@@ -79,7 +85,7 @@ def _build(workspace: Workspace, generation: int) -> dict[str, int]:
 def _switch(workspace: Workspace, generation: int) -> dict[str, int]:
     from ingest.rebuild import rebuild_people
     from ingest.workers.publishing import LEASE
-    from storage.cassandra.carrying import carry_segments
+    from storage.cassandra.carrying import carried_ids, carry_segments
     from storage.cassandra.schema import begin_switch, finish_switch
 
     live = _live(workspace)
@@ -104,6 +110,7 @@ def _switch(workspace: Workspace, generation: int) -> dict[str, int]:
             nodes = rebuild_people(target, workspace.config.identity, bars)
             carry_segments(live, target, lambda rows: bars("segments", rows, 0))
         finish_switch(live.connection, facts, before, generation)
+        _end_lost(workspace, target, carried_ids(target))
     finally:
         target.close()
     return {"identifiers decided": nodes, "generation": generation}
@@ -115,6 +122,20 @@ def _fence_evaluation(workspace: Workspace, target: CassandraStore) -> None:
 
     for _, number in workspace.log.ends(workspace.config.kafka.topic("evaluate")):
         target.leases.take(f"{LEASE}:{number}", "onefold replay")
+
+
+def _end_lost(workspace: Workspace, target: CassandraStore, carried: Iterable[Node]) -> None:
+    """Who is no profile under today's rules leaves every segment: filling looks at leaves alone."""
+    from ingest.messages import encode_look
+    from ingest.segments.evaluating import Look, is_itself
+
+    with closing(workspace.log.producer()) as producer:
+        for some in chunks(carried, CARRIED_AT_ONCE):
+            named = target.lookups.named(some)
+            for node in (each for each in some if not is_itself(each, named)):
+                key, value = encode_look(node, Look(Cause.MERGED))
+                producer.send(workspace.config.kafka.topic("evaluate"), value, key)
+        producer.flush()
 
 
 def _live(workspace: Workspace) -> CassandraStore:

@@ -7,6 +7,7 @@ nobody can work out again: followers would take what follows for old news.
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from identity.nodes import Node
 from storage.cassandra.grouped import Write
 from storage.cassandra.store import CassandraStore
 from storage.chunks import chunks
@@ -46,6 +47,14 @@ def carry_segments(
             written += len(some)
             progress(written)
     return written
+
+
+def carried_ids(target: CassandraStore) -> Iterator[Node]:
+    """Whose standing was carried."""
+    rows = target.derived.connection.each(
+        f"SELECT profile FROM {target.derived.keyspace}.standings"
+    )
+    return (Node(profile) for (profile,) in rows)
 
 
 def _writes(

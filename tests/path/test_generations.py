@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from identity.nodes import Node
+from ingest.messages import encode_transition
 from ingest.segments.here import Segments
+from profiles.segments.membership import NEVER_MS, Reason, Standing, Transition
 from simulator.shop import Shop
 from storage.cassandra.store import CassandraStore
 from storage.ports import Store
 from storage.profiles import ProfileReader
+from storage.segment_ports import Kept
 from tests.faults.embedded import Embedded, Expected
-from tests.faults.log import until
+from tests.faults.log import Sender, until
 from tests.faults.picture import picture
 from tests.faults.stream import BACK_END, WEB, Stream, disordered
 from tests.faults.workers import STAGES, Worker
@@ -50,6 +53,20 @@ def in_one_process(folder: Path, stream: Stream) -> tuple[Expected, dict[str, se
     found = picture(embedded.store, embedded.reader, {kind: kind for kind in (WEB, BACK_END)})
     embedded.close()
     return Expected(stream, found, folder), members
+
+
+def enter_as_nobody(world: World) -> None:
+    """Under other rules some identifier without events of its own was a profile's id."""
+    gone = Node(bytes(range(16)))
+    entered = Transition(
+        segment="lookers", profile_id=gone, entered=True, at_ms=1, sequence=1, reason=Reason.EVENT
+    )
+    standing = Standing(profile_id=gone, segments={"lookers": 1}, sequence=1)
+    world.store.evaluations.keep([(None, Kept(standing, (), NEVER_MS))], 1)
+    world.store.evaluations.tell({(0, 1): [entered]})
+    key, value = encode_transition(entered)
+    Sender(world.kafka.brokers).send([(world.kafka.topic("segments"), key, value)])
+    assert gone in since(world.store)["lookers"]
 
 
 @pytest.fixture
@@ -92,6 +109,7 @@ def test_a_generation_built_while_events_come_equals_one_process(
 
     before = since(world.store)
     assert all(before[each] for each in ("lookers", "buyers", "known"))
+    enter_as_nobody(world)
     world.onefold("replay", "--switch", "2")
     world.stop()
     world.start(*STAGES)
@@ -103,7 +121,8 @@ def test_a_generation_built_while_events_come_equals_one_process(
         reader = ProfileReader(switched, world.rules, KEYS.hasher(), KEYS.vault())
         world.store.close()
         world._opened, world.generation = (switched, reader), 2
-        # Everybody is looked at again, and is in what they were in, since they were; nobody is told so.
+        # Everybody is looked at again, and is in what they were in, since they were; nobody is told so. Who is
+        # no profile any more left, and that was told.
         settle(world, 1)
         assert since(switched) == before
         assert followed(world) == members_of(switched)
