@@ -1,6 +1,7 @@
 """`onefold.v1.SegmentService`: segments, who is in them, and who comes and goes."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import grpc
 import msgspec
@@ -40,6 +41,9 @@ from storage.ports import Store
 from storage.profiles import ProfileReader
 from storage.segment_ports import Told
 
+_LIST: Final = "segments"
+"""What tokens of ListSegments are about."""
+
 
 class SegmentService(SegmentServiceServicer):
     """Defines segments and answers about them."""
@@ -71,13 +75,25 @@ class SegmentService(SegmentServiceServicer):
         self._watchers = Watchers(limits.WATCHERS_MAX)
 
     def ListSegments(
-        self, _request: pb.ListSegmentsRequest, _context: grpc.ServicerContext
+        self, request: pb.ListSegmentsRequest, _context: grpc.ServicerContext
     ) -> pb.ListSegmentsResponse:
-        """All that is in force."""
+        """All that is in force, page by page."""
+        limit, token = page_size(request.page_size), request.page_token
+        after = self._tokens.open(token, str, _LIST) if token else ""
         self._asking.settle()
         catalogue = self._asking.catalogue()
         reply = pb.ListSegmentsResponse(revision=catalogue.revision, waiting=self._waiting())
-        self._fill_all(reply.segments.add, catalogue, defining.in_force(catalogue))
+        held = defining.in_force(catalogue)
+        rest = sorted(key for key in held if key > after)
+        self._fill_all(reply.segments.add, catalogue, {key: held[key] for key in rest[:limit]})
+        size = 0
+        for shown, message in enumerate(reply.segments):
+            size += message.ByteSize()
+            if shown and size > limits.REPLY_BYTES_MAX:
+                del reply.segments[shown:]
+                break
+        if len(reply.segments) < len(rest):
+            reply.next_page_token = self._tokens.seal(reply.segments[-1].definition.id, _LIST)
         for key, why in sorted(catalogue.broken.items()):
             fill_problem(reply.broken.add(), key, SegmentError((), why))
         return reply
@@ -272,13 +288,19 @@ class SegmentService(SegmentServiceServicer):
         """Who changed what."""
         reply = pb.ListSegmentEditsResponse()
         room, left = limits.REPLY_BYTES_MAX, page_size(request.page_size)
+        about = ("edits", request.segment_id)
+        token = request.page_token
+        below = self._tokens.open(token, int, about) if token else None
         for edit in reversed(self._store.definitions.since(0)):
             if request.segment_id and request.segment_id not in _concerned(edit):
+                continue
+            if below is not None and edit.revision >= below:
                 continue
             message = pb.SegmentEdit()
             fill_edit(message, edit)
             room -= message.ByteSize()
             if not left or (room < 0 and reply.edits):
+                reply.next_page_token = self._tokens.seal(reply.edits[-1].revision, about)
                 break
             left -= 1
             reply.edits.append(message)

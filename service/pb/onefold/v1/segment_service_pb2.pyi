@@ -78,20 +78,26 @@ class SegmentFlow(_message.Message):
     def __init__(self, from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., entered: _Optional[int] = ..., left: _Optional[int] = ..., entered_by_identity: _Optional[int] = ..., left_by_identity: _Optional[int] = ..., entered_by_definition: _Optional[int] = ..., left_by_definition: _Optional[int] = ...) -> None: ...
 
 class ListSegmentsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListSegmentsResponse(_message.Message):
-    __slots__ = ("segments", "revision", "waiting", "broken")
+    __slots__ = ("segments", "revision", "waiting", "broken", "next_page_token")
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     BROKEN_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     segments: _containers.RepeatedCompositeFieldContainer[SegmentStatus]
     revision: int
     waiting: int
     broken: _containers.RepeatedCompositeFieldContainer[SegmentProblem]
-    def __init__(self, segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping]]] = ..., revision: _Optional[int] = ..., waiting: _Optional[int] = ..., broken: _Optional[_Iterable[_Union[SegmentProblem, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, segments: _Optional[_Iterable[_Union[SegmentStatus, _Mapping]]] = ..., revision: _Optional[int] = ..., waiting: _Optional[int] = ..., broken: _Optional[_Iterable[_Union[SegmentProblem, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetSegmentRequest(_message.Message):
     __slots__ = ("segment_id",)
@@ -341,12 +347,14 @@ class GetSegmentOverlapResponse(_message.Message):
     def __init__(self, both: _Optional[int] = ..., first: _Optional[int] = ..., second: _Optional[int] = ...) -> None: ...
 
 class ListSegmentEditsRequest(_message.Message):
-    __slots__ = ("segment_id", "page_size")
+    __slots__ = ("segment_id", "page_size", "page_token")
     SEGMENT_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     segment_id: str
     page_size: int
-    def __init__(self, segment_id: _Optional[str] = ..., page_size: _Optional[int] = ...) -> None: ...
+    page_token: str
+    def __init__(self, segment_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class SegmentEdit(_message.Message):
     __slots__ = ("revision", "time", "author", "note", "definitions", "removed_ids")
@@ -365,7 +373,9 @@ class SegmentEdit(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., author: _Optional[str] = ..., note: _Optional[str] = ..., definitions: _Optional[_Iterable[_Union[SegmentDefinition, _Mapping]]] = ..., removed_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListSegmentEditsResponse(_message.Message):
-    __slots__ = ("edits",)
+    __slots__ = ("edits", "next_page_token")
     EDITS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     edits: _containers.RepeatedCompositeFieldContainer[SegmentEdit]
-    def __init__(self, edits: _Optional[_Iterable[_Union[SegmentEdit, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, edits: _Optional[_Iterable[_Union[SegmentEdit, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
