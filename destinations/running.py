@@ -37,7 +37,7 @@ DRY: Final = "dry run"
 _by_segment = attrgetter("segment")
 
 Progress = Callable[[int], None]
-"""Hears how many people were looked at so far."""
+"""Hears how many people were looked at so far, and again before the run is finished. May raise to end it."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +146,8 @@ class Exporter:
             if self._dry:
                 destination.abandon()
                 return None
+            # What is finished counts: whoever may no longer go on must not come so far.
+            self._progress(self._looked_at)
             sealed = destination.finish()
         except BaseException:
             destination.abandon()

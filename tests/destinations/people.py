@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +100,13 @@ class Desk:
         asked: tuple[str, ...] = (),
         dry: bool = False,
         purposes: tuple[str, ...] = (ADS,),
+        progress: Callable[[int], None] = lambda people: None,
     ) -> Outcome:
         staging = self.folder / "staging"
         staging.mkdir(exist_ok=True)
         exporter = Exporter(
             self.destination, self.audience, self.deliveries, lambda: self.now_ms, staging,
-            lambda raw, why: self.letters.append((raw, why)),
+            lambda raw, why: self.letters.append((raw, why)), progress,
         )  # fmt: skip
         order = Order(
             name="x", permission=allowed or permission(), gate=Gate(purposes), mode=mode, who="test",

@@ -10,7 +10,7 @@ import pytest
 
 from destinations.audience import MemoryAudience
 from destinations.destination import Acknowledges, Run, Sealed, Update
-from destinations.errors import ExportRefused, TargetUnavailable
+from destinations.errors import DestinationError, ExportRefused, TargetUnavailable
 from destinations.gate import Tally
 from storage.segment_ports import Delivery
 from tests.destinations.people import ADS, SEGMENTS, Desk, node, permission, person, some_people
@@ -134,6 +134,21 @@ def test_a_full_export_that_is_cut_off_tells_all_again(desk: Desk, notebook: Not
     notebook.fails_after = None
     desk.export()
     assert len(notebook.take()) == 2
+
+
+def test_who_may_no_longer_go_on_finishes_nothing(desk: Desk, notebook: Notebook) -> None:
+    heard: list[int] = []
+
+    def lose_the_hold(people: int) -> None:
+        heard.append(people)
+        if len(heard) == 2:
+            raise DestinationError("another export of x may run")
+
+    with pytest.raises(DestinationError, match="may run"):
+        desk.export(progress=lose_the_hold)
+    assert heard[0] == heard[1] > 0
+    assert notebook.ends == ["begun", "abandoned"]
+    assert desk.runs() == [("full", "failed")]
 
 
 def test_who_came_and_went_again_is_not_mentioned(desk: Desk, notebook: Notebook) -> None:
