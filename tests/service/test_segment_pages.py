@@ -3,7 +3,7 @@
 from service.pb.onefold.v1 import segment_service_pb2 as pb
 from tests.service.conftest import TIMEOUT_S, Api
 from tests.service.refusals import refused
-from tests.service.test_segments import BUYERS, LOOKERS, LOYAL, ORDERS, apply
+from tests.service.segments import BUYERS, LOOKERS, LOYAL, ORDERS, apply
 
 TREES = {"buyers": BUYERS, "lookers": LOOKERS, "loyal": LOYAL, "orders": ORDERS}
 LONG = {"all": [{"trait": "city", "in": [f"{n:_>200}" for n in range(900)]}]}
