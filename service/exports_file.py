@@ -23,6 +23,8 @@ from service.yaml_fields import (
 
 SUFFIX: Final = ".yaml"
 _KIND: Final = "kind"
+FORMATS: Final = ("csv", "parquet")
+"""Which tables may have, and people take for kinds."""
 
 
 class DestinationFile(msgspec.Struct, frozen=True):
@@ -91,9 +93,10 @@ def _kind(path: Path, root: yaml.Node | None, problems: Problems) -> type[Common
         if key.value == _KIND:
             if isinstance(value, yaml.ScalarNode) and value.value in KINDS:
                 return KINDS[value.value]
-            problems.add(
-                f"{path}:{key.start_mark.line + 1}", _KIND, "must be one of " + ", ".join(KINDS)
-            )
+            text = "must be one of " + ", ".join(KINDS)
+            if isinstance(value, yaml.ScalarNode) and value.value in FORMATS:
+                text += f"; `kind: table` with `format: {value.value}` writes such files"
+            problems.add(f"{path}:{key.start_mark.line + 1}", _KIND, text)
             return Common
     problems.add(f"{path}:1", _KIND, "is missing: one of " + ", ".join(KINDS))
     return Common

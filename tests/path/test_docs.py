@@ -135,7 +135,7 @@ def test_the_walk_on_kafka_and_cassandra_works_as_it_is_written(
         for process in running:
             process.kill()
             process.wait()
-    assert ends == [0] * 4, [each.read_text() for each in tmp_path.glob("*.log")]
+    assert ends == [0] * 5, [each.read_text() for each in tmp_path.glob("*.log")]
 
 
 def answered(words: list[str], folder: Path, environ: dict[str, str]) -> None:

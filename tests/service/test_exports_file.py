@@ -20,6 +20,11 @@ MISTAKES = [
     # (file, what the message says)
     ("", "x.yaml:1: kind: is missing: one of lotame, lotame_email, ga4, webhook, kafka, table"),
     ("kind: lotme", "x.yaml:1: kind: must be one of lotame, lotame_email"),
+    (
+        "kind: parquet",
+        "x.yaml:1: kind: must be one of lotame, lotame_email, ga4, webhook, kafka, table; "
+        "`kind: table` with `format: parquet` writes such files",
+    ),
     ("kind: [lotame]", "x.yaml:1: kind: must be one of"),
     ("- a", "x.yaml:1: kind: is missing"),
     ("a: [", "x.yaml:1: not YAML"),
