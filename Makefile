@@ -22,7 +22,7 @@ demo: $(READY) ## a real shop's events become people, profiles and recommendatio
 	$(VENV)/bin/onefold demo
 
 test: $(READY) lint ## lint, types, layers, and every test
-	$(RUN) -m pytest -n 2 --dist loadgroup --durations 30
+	$(RUN) -m pytest -n 2 --durations 30
 
 test-faults: $(READY) ## the faults in full, against real servers: an hour
 	$(RUN) -m pytest -m faults tests

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -54,30 +54,16 @@ QUICK_FAULTS = ("test_cut_off.py",)
 """Faults that take seconds; the others take a minute or many each and are `make test-faults`."""
 
 
-SERVERS = ("cassandra", "kafka")
-WITH_SERVERS = ("deploy", "faults")
-"""Folders whose tests start servers of their own."""
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of `tests/faults` that `make test` leaves out, and those that run in one process.
-
-    `make test` has two: one runs whatever needs a server, so that there is one of each; the other the rest.
-    """
+    """Mark the tests of `tests/faults` that `make test` leaves out."""
     for item in items:
-        folder = item.path.parent.name
-        if folder == "faults" and item.path.name not in QUICK_FAULTS:
+        if item.path.parent.name == "faults" and item.path.name not in QUICK_FAULTS:
             item.add_marker(pytest.mark.faults)
-        group = "servers" if folder in WITH_SERVERS or _needs_a_server(item) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _needs_a_server(item: pytest.Item) -> bool:
-    of = {*getattr(item, "fixturenames", ()), *_parameters(item)}
-    return not of.isdisjoint(SERVERS)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In `make test` one process runs whatever needs a server, so that there is one of each."""
+    from tests.splitting import ServersTogether
 
-
-def _parameters(item: pytest.Item) -> list[str]:
-    callspec = getattr(item, "callspec", None)
-    return [each for each in callspec.params.values() if isinstance(each, str)] if callspec else []
+    return ServersTogether(config, log)
