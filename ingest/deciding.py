@@ -15,9 +15,16 @@ from identity.nodes import USER_ID, Node, code_of, names_device, type_code
 from identity.resolve import Refusal
 from identity.rules import Rules
 from ingest.errors import IngestError
-from ingest.identify import Statements, StoredEvidence, decided_ms, identify_here
+from ingest.identify import (
+    Statements,
+    StoredEvidence,
+    decided_ms,
+    identify_here,
+    people_after,
+)
 from ingest.log import Producer
 from ingest.messages import encode_statements
+from ingest.owning import look
 from storage.ports import EmbeddedStore, Store
 
 NODES_MAX: Final = 1_000
@@ -66,6 +73,8 @@ class Preview(msgspec.Struct, frozen=True):
     """What would be refused that is not now."""
     accepted: Sequence[Refusal]
     """What is refused now and would not be any more."""
+    owners: Sequence[PersonChange]
+    """Of devices: that they would be somebody else's, or nobody's."""
 
 
 class Deciding(Protocol):
@@ -241,11 +250,13 @@ def preview_all(store: Store, rules: Rules, decisions: Sequence[Decision]) -> Pr
     change = decide([], [], known, rules, touched=touched)
     before = set(known.refusals_of(change.resolved))
     changes = changes_of(change, max(cause.time_ms for cause in causes), causes, before)
+    owned = look(store, rules, (), changes, people_after(change), shared=False)
     return Preview(
         decisions,
         [each for each in changes if each.kind is not Kind.CONFLICT],
         sorted(set(change.refusals) - before, key=_newest_first),
         sorted(before - set(change.refusals), key=_newest_first),
+        owned.changes,
     )
 
 

@@ -52,7 +52,7 @@ def look(
 
     Where that says nothing of somebody, they are as stored. `again` are people whose devices are looked at as
     well; `believed` is what those who follow changes heard of some devices, stored or not. `shared`: others
-    may record uses meanwhile.
+    may record uses meanwhile, so that a doubt is written first; else nothing is written here.
     """
     because, at_ms = _causes(heard, changes)
     news = {node for node in because if not names_device(node)}

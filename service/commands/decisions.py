@@ -257,6 +257,7 @@ def _print_plan(workspace: Workspace, plan: Preview, *, as_json: bool) -> None:
         print_json(
             {
                 "changes": list(plan.changes),
+                "ownerships": list(plan.owners),
                 "events_before": {node.hex(): count for node, count in events.items()},
                 "largest": largest,
                 "limits_exceeded": exceeded,
@@ -286,8 +287,31 @@ def _print_plan(workspace: Workspace, plan: Preview, *, as_json: bool) -> None:
     for mark, moved in (("+", moves.gained), ("-", moves.lost)):
         for segment, count in sorted(moved.items()):
             console.print(f"  {mark} segment {segment}: {count}")
+    _print_owners(workspace, plan.owners)
     for limit in exceeded:
         console.print(f"  [yellow]beyond what links may join[/]: {limit}")
+
+
+def _print_owners(workspace: Workspace, owners: Sequence[PersonChange]) -> None:
+    """The devices that would be somebody else's: how many, then whose they are and would be."""
+    if not owners:
+        return
+    told = "one device" if len(owners) == 1 else f"{len(owners):,} devices"
+    console.print(f"  {told} would be of another profile, or nobody's")
+    shown = owners[:SHOWN_MAX]
+    nodes = {side.profile_id for each in shown for side in (*each.before, *each.after)}
+    names = Names(workspace.reader, nodes.union(each.device for each in shown if each.device))
+    for each in shown:
+        console.print(
+            f"    {_device(names, each)}: {_sides(names, each.before)} → {_sides(names, each.after)}",
+            markup=False,
+        )
+    if len(owners) > len(shown):
+        console.print(f"    and {len(owners) - len(shown):,} more (--json has all)")
+
+
+def _device(names: Names, change: PersonChange) -> str:
+    return names.of(change.device) if change.device else ""
 
 
 def _events(workspace: Workspace, people: Iterable[Cluster]) -> dict[Node, int]:

@@ -87,6 +87,8 @@ class DecisionService(DecisionServiceServicer):
         after: set[Cluster] = {side for change in found.changes for side in change.after}
         for change in found.changes:
             fill_change(reply.changes.add(), change)
+        for change in found.owners:
+            fill_change(reply.ownerships.add(), change)
         reply.largest = max((len(side.members) for side in after), default=0)
         for side in sorted(after, key=lambda cluster: cluster.profile_id):
             reply.limits_exceeded.extend(deciding.exceeded(side.members, self._rules))

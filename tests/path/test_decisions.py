@@ -33,6 +33,10 @@ def test_a_merge_is_looked_at_made_undone_and_taken_back(
     assert "user_id: 2, limit 1" in plan
     assert "1 conflicts would end: limit:user_id" in plan
     assert "2 events" in plan
+    assert "one device would be of another profile" in plan
+    assert "anonymous_id b1: user_id ravi → user_id asha" in plan
+    (owned,) = as_json("identity", "merge", *two, "--dry-run")["ownerships"]
+    assert owned["kind"] == "ownership"
     assert as_json("identity", "decisions") == []
 
     made = as_json("identity", "merge", *two, *WHY)

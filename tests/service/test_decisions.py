@@ -274,6 +274,28 @@ def test_followers_hear_whose_a_browser_becomes(couple: Api) -> None:
     assert len({each.device_id for each in owned}) == 1
 
 
+def test_a_preview_says_whose_devices_would_be_somebody_elses(couple: Api) -> None:
+    couple.shop.see(browser="b1", user="asha", at=NOON)
+    couple.shop.see(browser="b2", user="ravi", at=NOON)
+    couple.shop.see(browser="b3", user="meera", at=NOON)
+    couple.now_ms += 60 * MINUTE
+    planned = preview(couple, merge("asha", "ravi"))
+    assert not preview(couple, split("asha", "meera")).ownerships
+    told = couple.shop.store.changes.history(0, 100)
+    make(couple, merge("asha", "ravi"))
+    (became,) = (
+        each.change
+        for each in couple.shop.store.changes.history(told[-1].position, 100)
+        if each.change.device
+    )
+
+    (would,) = planned.ownerships
+    assert would.kind == pb.PERSON_CHANGE_KIND_OWNERSHIP
+    assert would.device_id == (became.device or b"").hex()
+    for said, heard in ((would.before, became.before), (would.after, became.after)):
+        assert [side.profile_id for side in said] == [side.profile_id.hex() for side in heard]
+
+
 def test_a_stream_from_now_on_begins_with_what_comes(couple: Api) -> None:
     later = threading.Timer(0.5, lambda: make(couple, merge("asha", "ravi")))
     later.start()

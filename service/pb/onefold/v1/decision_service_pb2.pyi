@@ -166,7 +166,7 @@ class PreviewDecisionRequest(_message.Message):
     def __init__(self, action: _Optional[_Union[DecisionAction, _Mapping]] = ...) -> None: ...
 
 class PreviewDecisionResponse(_message.Message):
-    __slots__ = ("changes", "largest", "limits_exceeded", "refused", "accepted", "segments_gained", "segments_lost")
+    __slots__ = ("changes", "largest", "limits_exceeded", "refused", "accepted", "segments_gained", "segments_lost", "ownerships")
     class RefusedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -202,6 +202,7 @@ class PreviewDecisionResponse(_message.Message):
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_GAINED_FIELD_NUMBER: _ClassVar[int]
     SEGMENTS_LOST_FIELD_NUMBER: _ClassVar[int]
+    OWNERSHIPS_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[PersonChange]
     largest: int
     limits_exceeded: _containers.RepeatedScalarFieldContainer[str]
@@ -209,7 +210,8 @@ class PreviewDecisionResponse(_message.Message):
     accepted: _containers.ScalarMap[str, int]
     segments_gained: _containers.ScalarMap[str, int]
     segments_lost: _containers.ScalarMap[str, int]
-    def __init__(self, changes: _Optional[_Iterable[_Union[PersonChange, _Mapping]]] = ..., largest: _Optional[int] = ..., limits_exceeded: _Optional[_Iterable[str]] = ..., refused: _Optional[_Mapping[str, int]] = ..., accepted: _Optional[_Mapping[str, int]] = ..., segments_gained: _Optional[_Mapping[str, int]] = ..., segments_lost: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    ownerships: _containers.RepeatedCompositeFieldContainer[PersonChange]
+    def __init__(self, changes: _Optional[_Iterable[_Union[PersonChange, _Mapping]]] = ..., largest: _Optional[int] = ..., limits_exceeded: _Optional[_Iterable[str]] = ..., refused: _Optional[_Mapping[str, int]] = ..., accepted: _Optional[_Mapping[str, int]] = ..., segments_gained: _Optional[_Mapping[str, int]] = ..., segments_lost: _Optional[_Mapping[str, int]] = ..., ownerships: _Optional[_Iterable[_Union[PersonChange, _Mapping]]] = ...) -> None: ...
 
 class MakeDecisionRequest(_message.Message):
     __slots__ = ("action", "operator", "reason", "decision_id")
