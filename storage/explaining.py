@@ -8,7 +8,7 @@ import msgspec
 
 from identity.conflicts import of_two
 from identity.decisions import Decision
-from identity.evidence import Link, MustLink
+from identity.evidence import Link, MustLink, Use
 from identity.explain import (
     DEVICE,
     UNCONNECTED,
@@ -27,7 +27,7 @@ from identity.incremental import Around
 from identity.nodes import Node
 from identity.resolve import HUB, KEPT_APART, Cluster, Refusal, fanout_max_of
 from identity.rules import Rules
-from profiles.part import decode
+from profiles.part import decode_lean
 from storage.gathering import Answer, Resolved
 from storage.ports import Store
 
@@ -39,10 +39,13 @@ STEPS_MAX: Final = 3
 """How often is read on from both ends: chains of up to six refused links, more than anybody follows."""
 READ_MAX: Final = 500
 """Identifiers read on from in one step."""
-COUNTED_MAX: Final = 1_000
-"""Identifiers beside a hub whose people are counted; of a larger one the answer is "more than"."""
+COUNTED_MAX: Final = 250
+"""Identifiers beside a hub whose people are counted; of a larger one the answer is "more than". To read 1,000,
+and who they are, takes longer than all else of an explanation."""
 DEVICES_MAX: Final = 5
 """Devices of two people that are told."""
+LOOKED_AT_MAX: Final = 100
+"""A person's newest devices that are looked at for others who used them: as many as one identifier keeps."""
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -98,11 +101,13 @@ def explain_pair(store: Store, rules: Rules, one: Resolved, other: Resolved) -> 
     nobodys = [each for each in (one, other) if each.answered_by is Answer.DEVICE]
     if nobodys:
         same = one.profile_id == other.profile_id
-        used = _used_by(store, list(dict.fromkeys(map(_end, nobodys))))
-        return Pair(a, b, Verdict.ONE_PERSON if same else Verdict.UNKNOWN, [], [] if same else used)
+        if same:
+            return Pair(a, b, Verdict.ONE_PERSON, [], [])
+        devices = list(dict.fromkeys(map(_end, nobodys)))
+        used = _used_by(store, devices, store.devices.uses_of(devices))
+        return Pair(a, b, Verdict.UNKNOWN, [], used)
     if one.profile_id == other.profile_id:
-        found = chain(a, b, *_read_person(store, one.members))
-        return Pair(a, b, Verdict.ONE_PERSON, found or [], [])
+        return Pair(a, b, Verdict.ONE_PERSON, _within(store, a, b, one.members), [])
     search = _Search(store, rules, one.members, other.members)
     broken = search.run(a, b)
     found_obstacles = _in_the_way(store, rules, search, (a, b), broken or [])
@@ -130,6 +135,40 @@ def _read_person(store: Store, members: Sequence[Node]) -> tuple[list[Told], Seq
     """All evidence and all refusals that name any member of a person."""
     around, decisions = store.lookups.around(dict.fromkeys(members, LINKS_EACH_MAX), [members])
     return _told(around, decisions), around.refusals
+
+
+def _within(store: Store, a: Node, b: Node, members: Sequence[Node]) -> list[Reason]:
+    """The chain between two members of a person.
+
+    Read outward from both ends: after n steps every chain of up to 2 n links is known. Most are of two, through
+    the identifier that events name with all others, so that of a hundred members three are read.
+    """
+    told: list[Told] = []
+    refusals: set[Refusal] = set()
+    near, read, wanted = {a, b}, set[Node](), {a, b}
+    steps = 1
+    while True:
+        limits = dict.fromkeys(sorted(wanted), LINKS_EACH_MAX)
+        around, decisions = store.lookups.around(limits, [members])
+        told += _told(around, decisions)
+        refusals.update(around.refusals)
+        read |= wanted
+        found = chain(a, b, told, refusals)
+        if found is not None and len(found) <= 2 * steps and not any(e.refused for e in found):
+            # Only what is refused of those it leads through could make it another one.
+            wanted = {end for each in found for end in (each.a, each.b)} - read
+            if not wanted:
+                return found
+            continue
+        wanted = set()
+        while not wanted:
+            beside = {
+                each.b if each.a in near else each.a for each in told if {each.a, each.b} & near
+            }
+            wider = near.union(beside.intersection(members))
+            if wider == near:
+                return found or []
+            near, wanted, steps = wider, wider - read, steps + 1
 
 
 def _told(around: Around, decisions: Iterable[Decision]) -> list[Told]:
@@ -340,29 +379,31 @@ def _kept_apart(
 
 
 def _shared_devices(store: Store, one: Sequence[Node], other: Sequence[Node]) -> list[Obstacle]:
-    """The devices that two people used, the newest first."""
-    blobs = store.parts.read([*one, *other])
-    mine, theirs = _devices_of(blobs, one), _devices_of(blobs, other)
-    shared = sorted(mine.keys() & theirs.keys(), key=lambda each: (-mine[each], each))
-    return _used_by(store, shared[:DEVICES_MAX])
+    """The devices that two people used, the newest first: those of who has fewer identifiers, by their uses."""
+    few, many = sorted((one, other), key=len)
+    mine = _devices_of(store.parts.read(few), few)
+    newest = sorted(mine, key=lambda each: (-mine[each], each))[:LOOKED_AT_MAX]
+    uses_of = store.devices.uses_of(newest) if newest else {}
+    users = {device: {use.person for use in uses} for device, uses in uses_of.items()}
+    shared = [each for each in newest if not users.get(each, set()).isdisjoint(many)]
+    return _used_by(store, shared[:DEVICES_MAX], uses_of)
 
 
 def _devices_of(blobs: Mapping[Node, bytes], members: Sequence[Node]) -> dict[Node, int]:
     """The devices that a person used, each with the newest event of theirs on it."""
     newest: dict[Node, int] = {}
     for blob in (blobs[member] for member in members if member in blobs):
-        body = decode(blob).body
+        body = decode_lean(blob).body
         for device, last_ms in (body.devices if body else {}).items():
             newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
     return newest
 
 
-def _used_by(store: Store, devices: Sequence[Node]) -> list[Obstacle]:
+def _used_by(
+    store: Store, devices: Sequence[Node], uses_of: Mapping[Node, Sequence[Use]]
+) -> list[Obstacle]:
     """That devices join nobody, and how many people used each."""
-    if not devices:
-        return []
-    uses_of = store.devices.uses_of(devices)
-    users = {use.person for uses in uses_of.values() for use in uses if use.person}
+    users = {use.person for each in devices for use in uses_of.get(each, ()) if use.person}
     today = person_of(store, users)
     found = []
     for device in devices:
