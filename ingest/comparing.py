@@ -30,8 +30,9 @@ from ingest.numbering import (
     read_evidence,
     silent,
 )
-from ingest.owning import look
+from ingest.owning import Otherwise, look, told_otherwise
 from ingest.resolving import Resolved, resolve_all
+from storage.chunks import chunks
 from storage.columns import ClusterColumns, columns_of
 from storage.ports import Store
 
@@ -46,9 +47,9 @@ class Difference(NamedTuple):
     """Something stored that does not follow from the evidence, or something missing that does."""
 
     what: str
-    """`person`, `refusal` or `hub`."""
+    """`person`, `refusal`, `hub` or `device`."""
     node: Node
-    """The profile id, one end, or the hub."""
+    """The profile id, one end, the hub, or the device."""
     detail: str
 
 
@@ -96,9 +97,9 @@ class Loaded(msgspec.Struct):
     examples: dict[Kind, list[PersonChange]] = {}
     """The first of each kind."""
 
-    def add(self, batch: Change, changes: Sequence[PersonChange]) -> None:
+    def add(self, identifiers: int, changes: Sequence[PersonChange]) -> None:
         """Some more."""
-        self.identifiers += len(batch.resolved)
+        self.identifiers += identifiers
         for each in changes:
             self.changes[each.kind] += 1
             shown = self.examples.setdefault(each.kind, [])
@@ -117,7 +118,15 @@ class Live(NamedTuple):
 class Comparison:
     """All evidence resolved, beside what is stored."""
 
-    def __init__(self, resolved: Resolved, live: Live, links: int, rules: Rules) -> None:
+    def __init__(
+        self,
+        resolved: Resolved,
+        live: Live,
+        links: int,
+        rules: Rules,
+        devices: Sequence[Otherwise] = (),
+    ) -> None:
+        self._devices = devices
         self._resolved = resolved
         self._live = live
         self._rules = rules
@@ -139,7 +148,7 @@ class Comparison:
 
     def __bool__(self) -> bool:
         """Whether anything differs."""
-        return bool(self._missing or self._extra or self._differs.any())
+        return bool(self._missing or self._extra or self._differs.any() or self._devices)
 
     def before(self) -> Side:
         """What is stored."""
@@ -153,7 +162,7 @@ class Comparison:
         return _side(self._nodes, member, self._resolved.profile[member], refusals)
 
     def differences(self) -> Iterator[Difference]:
-        """Everything that differs: people first, then refusals and hubs."""
+        """Everything that differs: people first, then refusals and hubs, then whose devices are."""
         sides = (self._live_profile, self._resolved.profile)
         changed = np.unique(np.concatenate([side[self._differs] for side in sides]))
         for profiles, where in (
@@ -168,12 +177,17 @@ class Comparison:
                     yield Difference("hub", each.a, where)
                 else:
                     yield Difference("refusal", each.a, f"{where}: {each.rule}")
+        for device, told, _ in self._devices:
+            yield Difference("device", device, "told otherwise" if told else "missing")
 
     def preview(self, time_ms: int) -> Loaded:
         """What making the stored people equal to the evidence would do."""
         loaded = Loaded()
         for batch in self.changes():
-            loaded.add(batch.change, batch.changes(time_ms))
+            loaded.add(len(batch.change.resolved), batch.changes(time_ms))
+        for device in self._devices:
+            if change := device.change(time_ms):
+                loaded.add(0, [change])
         return loaded
 
     def load(
@@ -193,8 +207,15 @@ class Comparison:
             store.people.write(change.resolved, change.clusters, change.refusals)
             store.owners.put(owned.owners)
             followers.publish(changes)
-            loaded.add(change, people)
+            loaded.add(len(change.resolved), changes)
             progress("identifiers written", loaded.identifiers, 0)
+        # Those of whom nobody changed; the others are told of by now.
+        for some in chunks((each.device for each in self._devices), NODES_EACH):
+            owned = look(store, self._rules, (), (), {}, devices=some)
+            followers.announce(owned.changes)
+            store.owners.put(owned.owners)
+            followers.publish(owned.changes)
+            loaded.add(0, owned.changes)
         return loaded
 
     def changes(self, *, everybody: bool = False) -> Iterator["Batch"]:
@@ -289,11 +310,16 @@ class Batch(NamedTuple):
 
 
 def compare(
-    store: Store, rules: Rules, *, processes: int | None = None, progress: Progress = silent
+    store: Store,
+    rules: Rules,
+    *,
+    processes: int | None = None,
+    progress: Progress = silent,
+    devices: bool = False,
 ) -> Comparison:
     """Resolve everything that is stored, and read who is who beside it: of one moment, where the store can.
 
-    So many `processes` resolve: by default one a core.
+    So many `processes` resolve: by default one a core. With `devices`, whose they are is compared as well.
     """
     columns = columns_of(store)
     with columns.snapshot():
@@ -313,7 +339,15 @@ def compare(
     told = read.told(left, right)
     del read, clusters
     resolved = resolve_all(nodes, told, rules, processes=processes, progress=progress)
-    return Comparison(resolved, live, statements, rules)
+
+    def profiles_of(some: Sequence[Node]) -> dict[Node, Node]:
+        numbers = nodes.find(some)
+        profile = np.where(numbers == NOBODY, NOBODY, resolved.profile[numbers])
+        known = np.flatnonzero(profile != NOBODY)
+        return dict(zip((some[at] for at in known.tolist()), nodes.at(profile[known]), strict=True))
+
+    otherwise = list(told_otherwise(store, rules, profiles_of, progress)) if devices else []
+    return Comparison(resolved, live, statements, rules, otherwise)
 
 
 def _counted(pieces: Iterable[ClusterColumns], progress: Progress) -> Iterator[ClusterColumns]:

@@ -5,9 +5,11 @@ of the device, and sends on only a use that may change it. That misses none: the
 is told, then reads the uses. A use whose recorder still saw no doubt was written before that, and is read.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,8 +19,11 @@ from identity.nodes import Node, names_device
 from identity.owning import Heard, Ownership, may_change, owned, tell
 from identity.resolve import Cluster
 from identity.rules import Rules
+from storage.chunks import chunks
 from storage.ports import Store
 
+DEVICES_EACH: Final = 2_000
+"""Devices that are looked at together, of all."""
 NOTHING: Final[Mapping[Node, Ownership]] = MappingProxyType({})
 
 
@@ -27,6 +32,48 @@ class Looked(msgspec.Struct, frozen=True):
 
     owners: Mapping[Node, Ownership]
     changes: Sequence[PersonChange]
+
+
+class Otherwise(NamedTuple):
+    """A device of which is told otherwise than its uses say."""
+
+    device: Node
+    told: Ownership | None
+    right: Ownership
+
+    def change(self, time_ms: int) -> PersonChange | None:
+        """What telling what is right would tell."""
+        return tell(self.device, self.told, self.right, time_ms, ())[1]
+
+
+def told_otherwise(
+    store: Store,
+    rules: Rules,
+    profiles_of: Callable[[Sequence[Node]], Mapping[Node, Node]],
+    progress: Callable[[str, int, int], None],
+) -> Iterator[Otherwise]:
+    """Every device of which is told otherwise than all its uses say; people are as `profiles_of` has them.
+
+    Those that are nobody's for good are left out: nobody looks at them again.
+    """
+    done = 0
+    devices = ((each, list(uses)) for each, uses in groupby(store.devices.scan_uses(), _device))
+    for some in chunks(devices, DEVICES_EACH):
+        held = store.owners.of([device for device, _ in some])
+        users = {use.person for _, uses in some for use in uses if use.person}
+        profile_of = {**{user: user for user in users}, **profiles_of(sorted(users))}
+        for device, uses in some:
+            told = held.get(device)
+            if told is not None and told.for_good:
+                continue
+            right = owned(uses, profile_of.__getitem__, rules, told)
+            if right.owner != (told.owner if told else None):
+                yield Otherwise(device, told, right)
+        done += len(some)
+        progress("devices looked at", done, 0)
+
+
+_device: Final = attrgetter("device")
 
 
 def that_may_change(
@@ -45,19 +92,21 @@ def look(
     now_of: Mapping[Node, Cluster],
     *,
     again: Collection[Node] = (),
+    devices: Collection[Node] = (),
     believed: Mapping[Node, Ownership] = NOTHING,
     shared: bool = True,
 ) -> Looked:
     """Whose devices are after uses of them and after changes of people, who are as `now_of` has them.
 
     Where that says nothing of somebody, they are as stored. `again` are people whose devices are looked at as
-    well; `believed` is what those who follow changes heard of some devices, stored or not. `shared`: others
-    may record uses meanwhile, so that a doubt is written first; else nothing is written here.
+    well, and `devices` further ones; `believed` is what those who follow changes heard of some devices, stored
+    or not. `shared`: others may record uses meanwhile, so that a doubt is written first; else nothing is
+    written here.
     """
     because, at_ms = _causes(heard, changes)
     news = {node for node in because if not names_device(node)}
     about = {node for node in (*news, *again) if not names_device(node)}
-    devices = {node for node in because if names_device(node)} | believed.keys()
+    devices = {*devices, *filter(names_device, because), *believed}
     devices |= store.owners.used_by(sorted(about)) if about else set()
     if not devices:
         return Looked({}, [])

@@ -30,7 +30,7 @@ HOLDER: Final = "onefold identity rebuild"
 @json_option
 @pass_workspace
 def rebuild(workspace: Workspace, rules_file: Path | None, load: bool, as_json: bool) -> None:
-    r"""Resolve all history again, on all cores, and compare with what is stored.
+    r"""Resolve all history again, on all cores, and compare with what is stored: people, and whose devices are.
 
     Without --load nothing is written; exit code 1 says that something differs. With --load the differences
     are written, and whoever follows changes hears of them.
@@ -65,7 +65,7 @@ def _compared(workspace: Workspace, rules: Rules) -> tuple["Comparison", "Loaded
     from ingest.comparing import compare
 
     with rows_progress() as progress:
-        comparison = compare(workspace.store, rules, progress=StepBars(progress))
+        comparison = compare(workspace.store, rules, progress=StepBars(progress), devices=True)
     return comparison, comparison.preview(workspace.now_ms())
 
 
@@ -74,7 +74,7 @@ def _loaded(workspace: Workspace, rules: Rules) -> tuple["Comparison", "Loaded"]
 
     with _followers(workspace, rules) as followers, rows_progress() as progress:
         bars = StepBars(progress)
-        comparison = compare(workspace.store, rules, progress=bars)
+        comparison = compare(workspace.store, rules, progress=bars, devices=True)
         loaded = comparison.load(workspace.store, workspace.now_ms(), followers, progress=bars)
     return comparison, loaded
 

@@ -65,3 +65,21 @@ def test_what_was_broken_is_named_and_mended(
     assert json.loads(broken)["differences"] == 1
     couple("identity", "rebuild", "--load")
     assert as_json("verify")["differences"] == 0
+
+
+def test_whose_devices_are_is_compared_shown_and_mended(
+    taking: Callable[[Sequence[dict[str, Any]]], Run], as_json: Callable[..., Any], tmp_path: Path
+) -> None:
+    onefold = taking([{**each, "anonymousId": "b1"} for each in EVENTS])
+    assert as_json("identity", "rebuild")["differences"] == 0
+    alone = tmp_path / "alone.yaml"
+    alone.write_text("identity:\n  owners_max: 1\n")
+    shown = onefold("identity", "rebuild", "--rules", str(alone)).stdout
+    assert "ownership 1" in shown
+
+    with sqlite3.connect(tmp_path / "data" / "onefold.sqlite") as database:
+        database.execute("DELETE FROM device_owners")
+    broken = json.loads(onefold("identity", "rebuild", "--json", ok=False).stdout)
+    assert (broken["differences"], broken["changes"]) == (1, {"ownership": 1})
+    assert as_json("identity", "rebuild", "--load")["changes"] == {"ownership": 1}
+    assert as_json("identity", "rebuild")["differences"] == 0
