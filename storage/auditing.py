@@ -13,11 +13,14 @@ from identity.nodes import DEVICE_TYPES, Node, code_of
 from identity.resolve import HUB, Cluster
 from storage.chunks import chunks
 from storage.conflicts import SEARCHED_MAX
-from storage.explaining import people_named, person_of, read_told
+from storage.explaining import read_told
 from storage.ports import Store
+from storage.sharing import people_named, person_of
 
 BATCH: Final = 200
 """People or devices read at a time."""
+COUNTED_MAX: Final = 1_000
+"""Identifiers beside a hub whose people are counted, for an audit takes its time."""
 
 Progress = Callable[[str, int], None]
 """Hears how many of what were read so far."""
@@ -92,7 +95,7 @@ def read_audit(store: Store, progress: Progress) -> Audit:
         sizes={1: alone} | dict(sorted(people.sizes.items())),
         largest=people.largest.items(),
         hubs=[
-            Hub(node, fanout, people_named(store, node), held[node].since_ms)
+            Hub(node, fanout, people_named(store, node, COUNTED_MAX), held[node].since_ms)
             for node, fanout in links.fanout.most_common(audit.KEPT)
         ],
         hub_count=len(held),

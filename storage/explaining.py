@@ -8,9 +8,8 @@ import msgspec
 
 from identity.conflicts import of_two
 from identity.decisions import Decision
-from identity.evidence import Link, MustLink, Use
+from identity.evidence import Link, MustLink
 from identity.explain import (
-    DEVICE,
     UNCONNECTED,
     UNDECIDED,
     Obstacle,
@@ -27,9 +26,9 @@ from identity.incremental import Around
 from identity.nodes import Node
 from identity.resolve import HUB, KEPT_APART, Cluster, Refusal, fanout_max_of
 from identity.rules import Rules
-from profiles.part import decode_lean
 from storage.gathering import Answer, Resolved
 from storage.ports import Store
+from storage.sharing import people_named, shared_devices, used_by
 
 LINKS_EACH_MAX: Final = 1_000
 """Links read for each identifier. Only a hub has more, and a hub's other ends are not read on."""
@@ -39,13 +38,6 @@ STEPS_MAX: Final = 3
 """How often is read on from both ends: chains of up to six refused links, more than anybody follows."""
 READ_MAX: Final = 500
 """Identifiers read on from in one step."""
-COUNTED_MAX: Final = 250
-"""Identifiers beside a hub whose people are counted; of a larger one the answer is "more than". To read 1,000,
-and who they are, takes longer than all else of an explanation."""
-DEVICES_MAX: Final = 5
-"""Devices of two people that are told."""
-LOOKED_AT_MAX: Final = 100
-"""A person's newest devices that are looked at for others who used them: as many as one identifier keeps."""
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -104,7 +96,7 @@ def explain_pair(store: Store, rules: Rules, one: Resolved, other: Resolved) -> 
         if same:
             return Pair(a, b, Verdict.ONE_PERSON, [], [])
         devices = list(dict.fromkeys(map(_end, nobodys)))
-        used = _used_by(store, devices, store.devices.uses_of(devices))
+        used = used_by(store, devices, store.devices.uses_of(devices))
         return Pair(a, b, Verdict.UNKNOWN, [], used)
     if one.profile_id == other.profile_id:
         return Pair(a, b, Verdict.ONE_PERSON, _within(store, a, b, one.members), [])
@@ -115,7 +107,7 @@ def explain_pair(store: Store, rules: Rules, one: Resolved, other: Resolved) -> 
     apart = _kept_apart(search.decisions, one.members, other.members)
     found_obstacles += [each for each in apart if each.rule not in rules_told]
     if broken is None:
-        found_obstacles += _shared_devices(store, one.members, other.members)
+        found_obstacles += shared_devices(store, one.members, other.members)
     if not found_obstacles:
         found_obstacles.append(
             Obstacle(rule=UNCONNECTED, detail=search.said(), a=a, b=b)
@@ -331,25 +323,6 @@ def _first(refusal: Refusal) -> Node:
     return refusal.a
 
 
-def people_named(store: Store, node: Node) -> str:
-    """How many people links name together with a node, in words: "61 people"."""
-    links = store.evidence.links_of([node], COUNTED_MAX + 1)
-    others = {link.b if link.a == node else link.a for link in links}
-    if len(others) > COUNTED_MAX:
-        return f"more than {COUNTED_MAX:,} identifiers"
-    return _counted(len(set(person_of(store, others).values())))
-
-
-def person_of(store: Store, nodes: Collection[Node]) -> dict[Node, Node]:
-    """Today's profile ids of person nodes."""
-    clusters = store.people.clusters_of(sorted(nodes)) if nodes else {}
-    return {node: clusters[node].profile_id if node in clusters else node for node in nodes}
-
-
-def _counted(people: int) -> str:
-    return "one person" if people == 1 else f"{people:,} people"
-
-
 def _kept_apart(
     decisions: dict[str, Decision], one: Sequence[Node], other: Sequence[Node]
 ) -> list[Obstacle]:
@@ -375,47 +348,4 @@ def _kept_apart(
                         since_ms=decision.time_ms,
                     )
                 )
-    return found
-
-
-def _shared_devices(store: Store, one: Sequence[Node], other: Sequence[Node]) -> list[Obstacle]:
-    """The devices that two people used, the newest first: those of who has fewer identifiers, by their uses."""
-    few, many = sorted((one, other), key=len)
-    mine = _devices_of(store.parts.read(few), few)
-    newest = sorted(mine, key=lambda each: (-mine[each], each))[:LOOKED_AT_MAX]
-    uses_of = store.devices.uses_of(newest) if newest else {}
-    users = {device: {use.person for use in uses} for device, uses in uses_of.items()}
-    shared = [each for each in newest if not users.get(each, set()).isdisjoint(many)]
-    return _used_by(store, shared[:DEVICES_MAX], uses_of)
-
-
-def _devices_of(blobs: Mapping[Node, bytes], members: Sequence[Node]) -> dict[Node, int]:
-    """The devices that a person used, each with the newest event of theirs on it."""
-    newest: dict[Node, int] = {}
-    for blob in (blobs[member] for member in members if member in blobs):
-        body = decode_lean(blob).body
-        for device, last_ms in (body.devices if body else {}).items():
-            newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
-    return newest
-
-
-def _used_by(
-    store: Store, devices: Sequence[Node], uses_of: Mapping[Node, Sequence[Use]]
-) -> list[Obstacle]:
-    """That devices join nobody, and how many people used each."""
-    users = {use.person for each in devices for use in uses_of.get(each, ()) if use.person}
-    today = person_of(store, users)
-    found = []
-    for device in devices:
-        uses = [use for use in uses_of.get(device, ()) if use.person]
-        people = {today[use.person] for use in uses}
-        used = f"{_counted(len(people))} used it" if people else "nobody used it by name"
-        found.append(
-            Obstacle(
-                rule=DEVICE,
-                detail=f"shared device: {used}" if len(people) > 1 else used,
-                a=device,
-                since_ms=min((use.first_ms for use in uses), default=0),
-            )
-        )
     return found
