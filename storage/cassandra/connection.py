@@ -169,9 +169,14 @@ class Connection:
     def rows_of(self, request: "Request") -> Iterator[tuple[Any, ...]]:
         """The rows that a request answers with, further pages included."""
         with mapped_errors(self.settings, self.meter):
-            rows = request.future.result()
-            self.meter.request(request.operation, perf_counter() - request.sent_s)
-            yield from rows
+            try:
+                rows = request.future.result()
+                self.meter.request(request.operation, perf_counter() - request.sent_s)
+                yield from rows
+            finally:
+                # It and its timer, which has ended, hold each other (cassandra-driver 3.30): every request
+                # would stay with its rows until the collector of cycles stops some call for 100 ms.
+                request.future._timer = None
 
     def send(self, statement: Statement) -> "Request":
         """A request on its way."""

@@ -1,5 +1,6 @@
 """What Cassandra is used for beyond the contract: registers, fencing, versions, errors."""
 
+import gc
 import itertools
 import socket
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from cassandra import ConsistencyLevel
+from cassandra.cluster import ResponseFuture
 from cassandra.query import SimpleStatement
 
 from identity.event import Event
@@ -339,3 +341,23 @@ def _activity(world: Workspace, stored: TimelineRow) -> tuple[int, Activity]:
     found = Extractor(world.rules, KEYS.hasher()).extract(event, world.source)
     assert found.leaf == stored.leaf
     return stored.offset, activity_of(stored.leaf, event, facts_of(event, found.device))
+
+
+def test_a_request_leaves_nothing_to_the_collector_of_cycles(
+    cassandra_store: CassandraStore,
+) -> None:
+    cassandra_store.evidence.merge_links([link(ASHA, MAIL, first=5)])
+    cassandra_store.evidence.links_of([ASHA, MAIL])  # prepares, once
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            cassandra_store.evidence.links_of([ASHA, MAIL])
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = [each for each in gc.garbage if isinstance(each, ResponseFuture)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left
