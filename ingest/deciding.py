@@ -214,7 +214,7 @@ def undo(store: Store, draft: Draft, change_id: str) -> Decision:
     """A split into what was before a change that joined people."""
     change = store.changes.get([change_id]).get(change_id)
     if change is None:
-        raise NoSuchDecision(f"no change {change_id}")
+        raise NoSuchDecision(f"no change {change_id}; `onefold identity changes` lists a person's")
     if change.kind not in JOINING or len(change.before) < 2:
         made_by = [each for each in store.decisions.get(change.because).values() if each.standing]
         advice = f"; retract decision {made_by[0].id}" if made_by else "; it joined nobody"
@@ -230,7 +230,7 @@ def retract(store: Store, draft: Draft, decision_id: str) -> Decision:
     """A decision taken back by `draft`'s operator, whose id does not matter."""
     decision = store.decisions.get([decision_id]).get(decision_id)
     if decision is None:
-        raise NoSuchDecision(f"no decision {decision_id}")
+        raise NoSuchDecision(f"no decision {decision_id}; `onefold identity decisions` lists them")
     if decision.retraction is not None:
         return decision
     taken_back = Retraction(draft.operator, draft.reason, draft.time_ms)

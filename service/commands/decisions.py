@@ -15,7 +15,7 @@ from identity.nodes import Node
 from identity.resolve import Cluster, Refusal
 from ingest import deciding
 from ingest.deciding import DecisionRefused, Draft, Preview
-from service.commands.lookups import all_wanted, people_options, side
+from service.commands.lookups import all_wanted, people_options, said, side
 from service.commands.naming import Names
 from service.output import console, json_option, print_json, table, when
 from service.workspace import Workspace, pass_workspace
@@ -169,7 +169,7 @@ def changes(workspace: Workspace, /, limit: int, as_json: bool, **options: Any) 
         raise click.UsageError("name one person: --email, --phone, --user, --external or --id")
     (resolved,) = workspace.reader.resolve(lookups, workspace.now_ms())
     if resolved is None:
-        raise click.ClickException("nobody is known by that")
+        raise click.ClickException(f"nobody is known by {said(lookups[0])}")
     found = workspace.store.changes.of(resolved.histories, limit)
     if as_json:
         print_json(found)
@@ -197,9 +197,11 @@ def _conflict(workspace: Workspace, text: str) -> Refusal:
 
 def _nodes(workspace: Workspace, lookups: Sequence[Lookup]) -> list[Node]:
     nodes = []
-    for found in workspace.reader.resolve(lookups, workspace.now_ms()):
+    for lookup, found in zip(
+        lookups, workspace.reader.resolve(lookups, workspace.now_ms()), strict=True
+    ):
         if found is None:
-            raise click.ClickException("nobody is known by one of the identifiers")
+            raise click.ClickException(f"nobody is known by {said(lookup)}")
         if found.answered_by is not Answer.PERSON:
             raise DecisionRefused(
                 "a device is nobody's for good: name people by user id, e-mail or phone"
@@ -236,8 +238,8 @@ def _decide(workspace: Workspace, options: dict[str, Any], make: Make) -> None:
     if as_json:
         print_json({"decision": made, "changes": found})
         return
-    said = "taken back" if made.retraction else "decided"
-    console.print(f"{said}: [bold]{made.id}[/]  (onefold identity retract {made.id})")
+    done = "taken back" if made.retraction else "decided"
+    console.print(f"{done}: [bold]{made.id}[/]  (onefold identity retract {made.id})")
     print_changes(workspace, found)
     if not found:
         console.print("nobody changed")

@@ -194,7 +194,8 @@ def conflicts(
         print_json([explaining.conflict_plain(refusal, names) for refusal in shown])
         return
     if not shown:
-        console.print("no conflicts")
+        others = ", ".join(stored.counts(workspace.store)) if rule or since else ""
+        console.print(f"no such conflicts; there are: {others}" if others else "no conflicts")
         return
     rows = [
         (conflict_id(r), when(r.since_ms), r.rule, escape(_who(r, names)), escape(r.detail))

@@ -98,3 +98,10 @@ def parse_node(text: str) -> Node:
     if len(node) * 2 != NODE_HEX:
         raise click.UsageError(f"a profile id has {NODE_HEX} hexadecimal digits")
     return Node(node)
+
+
+def said(lookup: Lookup) -> str:
+    """A lookup as whoever typed it named it: `email a@b.com`."""
+    if lookup.profile_id is not None:
+        return f"id {lookup.profile_id.hex()}"
+    return ", ".join(f"{each.type} {each.value}" for each in lookup.identifiers)
