@@ -23,22 +23,28 @@ CONDITION_MAX: Final = 1e4
 class _Short(NamedTuple):
     """A history with fewer items than there are factors: a system of as many equations as it has items.
 
-    (A + Yᵀ(C − I)Y)⁻¹Yᵀ = A⁻¹Yᵀ(I + (C − I)YA⁻¹Yᵀ)⁻¹ with A = YᵀY + λI of all items, whose inverse is known.
+    With A = YᵀY + λI of all items, whose inverse is known, and W = YA⁻¹ of the history's,
+    (A + Yᵀ(C − I)Y)⁻¹Yᵀ = Wᵀ(I + (C − I)YWᵀ)⁻¹.
     """
 
     items: Codes
     """Of the history, each once."""
     confidence: Floats
     ways: Floats
-    """What each item of the history adds to the vector for each unit of confidence."""
+    """W."""
+    factored: tuple[Floats, npt.NDArray[np.int32]]
+    """I + (C − I)YWᵀ as LAPACK factors it."""
+    parts: Floats
+    """What of each row of W makes the vector."""
 
     def vector(self) -> Floats:
         """The person's factors."""
-        return self.confidence @ self.ways
+        return self.parts @ self.ways
 
     def shares(self, factors: Floats) -> Floats:
         """What each item of the history has of the score of each row of `factors`."""
-        return (self.ways @ factors.T) * self.confidence[:, None]
+        solved, _ = scipy.linalg.lapack.sgetrs(*self.factored, self.ways @ factors.T, trans=1)
+        return np.asarray(solved * self.confidence[:, None], dtype=np.float32)
 
 
 class _Long(NamedTuple):
@@ -153,11 +159,12 @@ class ALS:
         known = self._items[items]
         if self._inverse is not None and len(items) <= SHORT * self.factors:
             ways = known @ self._inverse
+            # LAPACK reads columns: this is the transpose of what it gets, which needs no copy.
             system = (ways @ known.T) * (confidence - 1)
-            system[np.diag_indices(len(items))] += 1
-            _, _, solved, singular = scipy.linalg.lapack.sgesv(system, ways)
+            system.ravel()[:: len(items) + 1] += 1
+            *factored, parts, singular = scipy.linalg.lapack.sgesv(system.T, confidence, True)
             if not singular:
-                return _Short(items, confidence, solved)
+                return _Short(items, confidence, ways, tuple(factored), parts)
         matrix = self._gram + known.T @ (known * (confidence - 1)[:, None])
         # LAPACK reads columns, and the matrix is symmetric: its transpose needs no copy in another order.
         cholesky, failed = scipy.linalg.lapack.spotrf(matrix.T, lower=False, clean=False)
