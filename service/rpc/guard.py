@@ -26,7 +26,7 @@ SHORT: Final = frozenset(
 before the next begins; fighting over it, all take as long as the last, and the CPU is a quarter more."""
 SHORT_WORKERS: Final = 2
 """Threads of short calls: one works while the other's request is read. With a dozen in turn, each with a
-connection to the store of its own, a call finds no cache warm and takes a quarter more CPU."""
+connection to the store of its own, a call finds no cache warm and takes up to a quarter more CPU."""
 TURN_S_MAX: Final = 0.05
 """A call waits so long for its turn and then goes on beside the others: one that hangs holds up nobody else."""
 CHECK_EVERY: Final = 16
