@@ -21,6 +21,8 @@ TOGETHER_MAX: Final = 16
 """Vectors multiplied at once: beyond, one more costs as much as on its own."""
 BLOCK_ROWS: Final = 1_024
 """Rows of a block: 0.5 MB at 128 columns, and BLAS takes its path for small matrices, which copies nothing."""
+FIRST_ROWS: Final = 256
+"""Of the longest rows, looked at first: as a rule they settle it, and stay in the cache of a core."""
 SMALL: Final = 1 << 20
 """Numbers in a matrix that is multiplied at once: it fits into the cache anyway."""
 HEAD_BYTES_MAX: Final = 16 << 20
@@ -107,7 +109,7 @@ class Products:
         """`best`, or None if the longest rows do not settle it."""
         length = float(np.linalg.norm(vector)) * SLACK
         found = Best(np.empty(0, np.int64), np.empty(0, np.float32))
-        end, step = 0, BLOCK_ROWS
+        end, step = 0, FIRST_ROWS
         while end < len(self._order):
             start, end = end, min(end + step, len(self._order))
             rows = self._order[start:end]

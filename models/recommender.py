@@ -163,7 +163,9 @@ class Recommender:
         newest_ms = max((i.time_ms for i in known), default=0)
         now_ms = min(now_ms, max(self.manifest.window_ms[1], newest_ms))
         code = self.code
-        rows = [(code[i.item], i.kind, i.time_ms, i.quantity) for i in known if i.item in code]
+        rows = [
+            (n, i.kind, i.time_ms, i.quantity) for i in known if (n := code.get(i.item)) is not None
+        ]
         if not rows:
             return msgspec.structs.replace(NOBODY, now_ms=now_ms)
         items, kinds, times, quantities = zip(*rows, strict=True)
@@ -177,8 +179,7 @@ class Recommender:
 
     def _known(self, history: History) -> History:
         """What the models know of a history."""
-        known = history.items < self._learned
-        if known.all():
+        if len(self.items) == self._learned or (known := history.items < self._learned).all():
             return history
         return History(
             history.items[known], history.kinds[known], history.times_ms[known],
@@ -325,8 +326,8 @@ def _best(scores: Scores, blocked: Mask, limit: int, request: Request) -> tuple[
 
 
 def _allowed(request: Request, blocked: Mask) -> Mask:
-    free = ~blocked
-    return free if request.allowed is None else free & request.allowed
+    # Of two masks of 100,000 items: "more than" is "and not" in one pass.
+    return ~blocked if request.allowed is None else request.allowed > blocked
 
 
 def _ranked(scores: Scores, limit: int, request: Request) -> npt.NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """ALS: item factors are learned; a person's vector is folded in for each request and never stored."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -10,19 +10,70 @@ import scipy.linalg
 from models.errors import NotEnoughData
 from models.implicit_models import item_factors
 from models.interactions import LOOKS, Codes, Interactions
-from models.products import Best, Mask, Products
+from models.products import Best, Floats, Mask, Products
 from models.protocol import History, Scores
 from models.zoo.linear import history_values, strongest_causes
 
-
-class _Factor(NamedTuple):
-    """A symmetric positive matrix, or its Cholesky factor where float32 allows one."""
-
-    matrix: npt.NDArray[np.float32]
-    cholesky: npt.NDArray[np.float32] | None
+SHORT: Final = 0.5
+"""Items of a history for each factor: with more, a system of as many equations as factors takes no longer."""
+CONDITION_MAX: Final = 1e4
+"""Between the largest and the smallest eigenvalue of a matrix that is inverted: float32 has seven digits."""
 
 
-_Folded = tuple[Codes, npt.NDArray[np.float32], _Factor]
+class _Short(NamedTuple):
+    """A history with fewer items than there are factors: a system of as many equations as it has items.
+
+    With A = YᵀY + λI of all items, whose inverse is known, and W = YA⁻¹ of the history's,
+    (A + Yᵀ(C − I)Y)⁻¹Yᵀ = Wᵀ(I + (C − I)YWᵀ)⁻¹.
+    """
+
+    items: Codes
+    """Of the history, each once."""
+    confidence: Floats
+    ways: Floats
+    """W."""
+    factored: tuple[Floats, npt.NDArray[np.int32]]
+    """I + (C − I)YWᵀ as LAPACK factors it."""
+    parts: Floats
+    """What of each row of W makes the vector."""
+
+    def vector(self) -> Floats:
+        """The person's factors."""
+        return self.parts @ self.ways
+
+    def shares(self, factors: Floats) -> Floats:
+        """What each item of the history has of the score of each row of `factors`."""
+        solved, _ = scipy.linalg.lapack.sgetrs(*self.factored, self.ways @ factors.T, trans=1)
+        return np.asarray(solved * self.confidence[:, None], dtype=np.float32)
+
+
+class _Long(NamedTuple):
+    """A history with many items: the system as it stands, a symmetric positive matrix."""
+
+    items: Codes
+    weighted: Floats
+    """The items' factors times their confidence."""
+    matrix: Floats
+    cholesky: Floats | None
+    """None where float32 does not allow one."""
+
+    def vector(self) -> Floats:
+        """As `_Short.vector`."""
+        return self._solved(self.weighted.sum(axis=0))
+
+    def shares(self, factors: Floats) -> Floats:
+        """As `_Short.shares`."""
+        return self.weighted @ self._solved(factors.T)
+
+    def _solved(self, right: Floats) -> Floats:
+        if self.cholesky is None:
+            solution = np.linalg.lstsq(self.matrix, right, rcond=None)[0]
+        else:
+            solution, _ = scipy.linalg.lapack.spotrs(self.cholesky, right, lower=False)
+        return np.asarray(solution, dtype=np.float32)
+
+
+_Folded = _Short | _Long
 
 
 class ALS:
@@ -45,12 +96,13 @@ class ALS:
             raise ValueError("als: factors, alpha and regularization must be above 0")
         self.factors, self.alpha, self.regularization = factors, alpha, regularization
         self.iterations, self.half_life_days, self.looks = iterations, half_life_days, looks
-        self._items: npt.NDArray[np.float32] = np.empty((0, factors), np.float32)
+        self._items: Floats = np.empty((0, factors), np.float32)
         self.products = Products(self._items)
         """Of the item factors."""
         self._kept: tuple[History, _Folded | None] | None = None
-        self._gram: npt.NDArray[np.float32] = np.empty((factors, factors), np.float32)
-        self._length: npt.NDArray[np.float32] = np.empty(0, np.float32)
+        self._gram: Floats = np.empty((factors, factors), np.float32)
+        self._inverse: Floats | None = None
+        self._length: Floats = np.empty(0, np.float32)
 
     def fit(self, interactions: Interactions, now_ms: int) -> Self:
         """Learn item factors from everything before `now_ms`."""
@@ -63,24 +115,13 @@ class ALS:
         )
         return self
 
-    def _learned(self, items: npt.NDArray[np.float32]) -> None:
+    def _learned(self, items: Floats) -> None:
         self.products = Products(items)
         self._items = self.products.matrix
         self._gram = (items.T @ items).astype(np.float32)
         self._gram[np.diag_indices(len(self._gram))] += self.regularization
+        self._inverse = _inverse(self._gram)
         self._length = np.maximum(np.linalg.norm(items, axis=1), 1e-9).astype(np.float32)
-
-    def _system(
-        self, history: History
-    ) -> tuple[Codes, npt.NDArray[np.float32], npt.NDArray[np.float32]] | None:
-        """(items, their factors times confidence, the matrix to solve with)."""
-        items, values = history_values(history, self.half_life_days, self.looks)
-        if not len(items):
-            return None
-        known = self._items[items]
-        confidence = values * np.float32(self.alpha)
-        matrix = self._gram + known.T @ (known * (confidence - 1)[:, None])
-        return items, known * confidence[:, None], matrix
 
     def scores(self, history: History) -> Scores | None:
         """The folded-in vector times all item factors."""
@@ -92,32 +133,42 @@ class ALS:
         vector = self.vector(history)
         return None if vector is None else self.products.best(vector, allowed, count)
 
-    def vector(self, history: History) -> npt.NDArray[np.float32] | None:
+    def vector(self, history: History) -> Floats | None:
         """The person's factors, folded in; None if the history says nothing."""
         folded = self._folded(history)
-        if folded is None:
-            return None
-        _, weighted, factor = folded
-        return _solve(factor, weighted.sum(axis=0))
+        return None if folded is None else folded.vector()
 
     def because(self, history: History, items: Codes) -> Codes | None:
         """The history's item with the largest share of each score: yᵢᵀ A⁻¹ cₕyₕ."""
         folded = self._folded(history)
         if folded is None:
             return None
-        known, weighted, factor = folded
-        shares = weighted @ _solve(factor, np.asarray(self._items[items]).T)
-        return strongest_causes(shares, known)
+        return strongest_causes(folded.shares(self._items[items]), folded.items)
 
     def _folded(self, history: History) -> _Folded | None:
-        """`_system` with its matrix factored. The last one is kept: reasons are asked for after scores."""
+        """The history, folded in. The last one is kept: reasons are asked for after scores."""
         kept = self._kept
         if kept is not None and kept[0] is history:
             return kept[1]
-        system = self._system(history)
-        folded = None if system is None else (system[0], system[1], _factor(system[2]))
+        items, values = history_values(history, self.half_life_days, self.looks)
+        folded = self._fold(items, values * np.float32(self.alpha)) if len(items) else None
         self._kept = (history, folded)
         return folded
+
+    def _fold(self, items: Codes, confidence: Floats) -> _Folded:
+        known = self._items[items]
+        if self._inverse is not None and len(items) <= SHORT * self.factors:
+            ways = known @ self._inverse
+            # LAPACK reads columns: this is the transpose of what it gets, which needs no copy.
+            system = (ways @ known.T) * (confidence - 1)
+            system.ravel()[:: len(items) + 1] += 1
+            *factored, parts, singular = scipy.linalg.lapack.sgesv(system.T, confidence, True)
+            if not singular:
+                return _Short(items, confidence, ways, tuple(factored), parts)
+        matrix = self._gram + known.T @ (known * (confidence - 1)[:, None])
+        # LAPACK reads columns, and the matrix is symmetric: its transpose needs no copy in another order.
+        cholesky, failed = scipy.linalg.lapack.spotrf(matrix.T, lower=False, clean=False)
+        return _Long(items, known * confidence[:, None], matrix, None if failed else cholesky)
 
     def similar(self, item: int) -> Scores | None:
         """Cosine of the factors."""
@@ -146,15 +197,11 @@ class ALS:
         return made
 
 
-def _factor(matrix: npt.NDArray[np.float32]) -> _Factor:
-    # LAPACK reads columns, and the matrix is symmetric: its transpose needs no copy in another order.
-    cholesky, info = scipy.linalg.lapack.spotrf(matrix.T, lower=False, clean=False)
-    return _Factor(matrix, None if info else cholesky)
-
-
-def _solve(factor: _Factor, right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    if factor.cholesky is None:
-        solution = np.linalg.lstsq(factor.matrix, right, rcond=None)[0]
-    else:
-        solution, _ = scipy.linalg.lapack.spotrs(factor.cholesky, right, lower=False)
-    return np.asarray(solution, dtype=np.float32)
+def _inverse(gram: Floats) -> Floats | None:
+    """The inverse of a symmetric matrix, or None where float32 could not hold one that is good enough."""
+    if not np.isfinite(gram).all():
+        return None
+    values, vectors = np.linalg.eigh(gram.astype(np.float64))
+    if values[0] * CONDITION_MAX < values[-1]:
+        return None
+    return np.asarray((vectors / values) @ vectors.T, dtype=np.float32)

@@ -34,7 +34,9 @@ class Tokens:
     """Opaque texts that name a position, signed together with what they are about."""
 
     def __init__(self, workspace_key: bytes, purpose: str) -> None:
-        self._key = hmac.digest(workspace_key, f"token:{purpose}".encode(), "sha256")
+        key = hmac.digest(workspace_key, f"token:{purpose}".encode(), "sha256")
+        self._keyed = hmac.new(key, digestmod=hashlib.sha256)
+        """Taken along from here for each token: reading the key takes as long as the rest."""
 
     def seal(self, position: Any, about: Any = ()) -> str:
         """A token for `position`, which opens only with an equal `about`."""
@@ -59,6 +61,6 @@ class Tokens:
 
     def _mac(self, body: bytes, about: Any) -> bytes:
         said = msgspec.msgpack.encode(about)
-        return hmac.digest(self._key, len(said).to_bytes(8, "big") + said + body, hashlib.sha256)[
-            :_MAC_BYTES
-        ]
+        mac = self._keyed.copy()
+        mac.update(len(said).to_bytes(8, "big") + said + body)
+        return mac.digest()[:_MAC_BYTES]

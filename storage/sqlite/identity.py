@@ -156,23 +156,11 @@ class SqliteDevices:
         )
 
     def uses_of(self, devices: Iterable[Node]) -> dict[Node, list[Use]]:
-        found: dict[Node, list[Use]] = {}
-        for row in sorted(
-            set(
-                self._database.rows_in(
-                    lambda marks: (
-                        "SELECT device, first_ms, last_ms, hour, person FROM uses "
-                        f"WHERE device IN ({marks})"
-                    ),
-                    devices,
-                )
+        return uses_from(
+            self._database.rows_in(
+                _naming("device, first_ms, last_ms, hour, person", "uses", "device"), devices
             )
-        ):
-            device, first_ms, last_ms, hour, person = row
-            found.setdefault(device, []).append(
-                Use(device=device, person=person, hour=hour, first_ms=first_ms, last_ms=last_ms)
-            )
-        return found
+        )
 
     def merge_companions(self, companions: Sequence[Companion]) -> None:
         self._database.write_many(
@@ -380,6 +368,16 @@ def _must_link(row: tuple[Any, ...]) -> MustLink:
 def cluster_from(profile: Node, members: bytes) -> Cluster:
     """A stored cluster: its members one after the other."""
     return Cluster(profile_id=profile, members=frozenset(nodes_in(members)))
+
+
+def uses_from(rows: Iterable[tuple[Any, ...]]) -> dict[Node, list[Use]]:
+    """Uses by device, oldest first; rows are (device, first_ms, last_ms, hour, person), some there twice."""
+    found: dict[Node, list[Use]] = {}
+    for device, first_ms, last_ms, hour, person in sorted(set(rows)):
+        found.setdefault(device, []).append(
+            Use(device=device, person=person, hour=hour, first_ms=first_ms, last_ms=last_ms)
+        )
+    return found
 
 
 def _refusal(blob: bytes) -> Refusal:

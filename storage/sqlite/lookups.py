@@ -1,15 +1,16 @@
 """What takes several tables of SQLite."""
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cache
 
 from identity.decisions import Decision
 from identity.incremental import Around
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from storage.around import around_of
-from storage.ports import Decisions, Devices, Evidence, Held, Named, People
+from storage.ports import Decisions, Evidence, Held, Named, People
 from storage.sqlite.database import Database
-from storage.sqlite.identity import cluster_from
+from storage.sqlite.identity import cluster_from, uses_from
 
 
 class SqliteLookups:
@@ -18,13 +19,11 @@ class SqliteLookups:
     def __init__(
         self,
         database: Database,
-        devices: Devices,
         evidence: Evidence,
         people: People,
         decisions: Decisions,
     ) -> None:
         self._database = database
-        self._devices = devices
         self._evidence = evidence
         self._people = people
         self._decisions = decisions
@@ -37,20 +36,15 @@ class SqliteLookups:
     def named(self, nodes: Iterable[Node]) -> dict[Node, Named]:
         wanted = list(nodes)
         rows = self._database.rows_in(
-            lambda marks: (
-                "SELECT node, type, sealed, part, profile, members FROM identifiers "
-                "LEFT JOIN parts ON leaf = node "
-                "LEFT JOIN cluster_members USING (node) LEFT JOIN clusters USING (profile) "
-                f"WHERE node IN ({marks})"
-            ),
-            wanted,
+            _named_with_uses if any(map(names_device, wanted)) else _named, wanted
         )
-        devices = [node for node in wanted if names_device(node)]
-        uses = self._devices.uses_of(devices) if devices else {}
         # Made once for all its members: of 100, that is some milliseconds.
         people: dict[Node, Cluster] = {}
+        uses = uses_from(row[:5] for row in rows if row[6])
         found = {}
-        for node, type_, sealed, part, profile, members in rows:
+        for node, type_, sealed, part, profile, members, of_use in rows:
+            if of_use:
+                continue
             if profile is None:
                 cluster = Cluster(node, frozenset((node,)))
             elif (known := people.get(profile)) is not None:
@@ -59,3 +53,25 @@ class SqliteLookups:
                 cluster = people[profile] = cluster_from(profile, members)
             found[node] = Named(cluster, Held(type_, sealed, part), uses.get(node, ()))
         return found
+
+
+def _named(marks: str) -> str:
+    return (
+        "SELECT node, type, sealed, part, profile, members, 0 FROM identifiers "
+        "LEFT JOIN parts ON leaf = node "
+        "LEFT JOIN cluster_members USING (node) LEFT JOIN clusters USING (profile) "
+        f"WHERE node IN ({marks})"
+    )
+
+
+@cache
+def _named_with_uses(marks: str) -> str:
+    """What is known of nodes, and the uses of those that are devices, by one statement.
+
+    Each statement lets go of Python's lock, and may have to wait for it.
+    """
+    numbered = ",".join(f"?{n}" for n in range(1, marks.count("?") + 1))
+    return (
+        f"{_named(numbered)} UNION ALL "
+        f"SELECT device, first_ms, last_ms, hour, person, NULL, 1 FROM uses WHERE device IN ({numbered})"
+    )

@@ -71,7 +71,7 @@ class SqliteStore:
         self.people: People = SqlitePeople(self.database)
         self.identifiers: Identifiers = SqliteIdentifiers(self.database)
         self.lookups: Lookups = SqliteLookups(
-            self.database, self.devices, self.evidence, self.people, self.decisions
+            self.database, self.evidence, self.people, self.decisions
         )
         self.dead_letters: DeadLetters = SqliteDeadLetters(self.database)
         self.positions: Positions = SqlitePositions(self.database)

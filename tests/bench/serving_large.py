@@ -1,23 +1,19 @@
 """Recommend with a filter at 100,000 items × 128 factors, beside a bare gRPC echo. `make bench-serving`.
 
-Several processes of the real service share one port (SO_REUSEPORT), as many of a bare grpcio server another;
-the echo answers each request with the very bytes that the real one answered it with. The load comes from this
-process, on the same cores. Every answer is fresh: the person is read, folded in and scored in the call.
+Beside the real service as many processes of a bare grpcio server answer each request with the very bytes that
+the real one answered it with: an echo at once, a third server after it has burned as much CPU as the real one
+takes. What latency that one has is the machine's and grpcio's. The load comes from this process, on the same
+cores. Every answer is fresh: the person is read, folded in and scored in the call.
 """
 
 import argparse
-import gc
-import random
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -30,51 +26,28 @@ from models.registry import Registry
 from service.config import GrpcConfig
 from service.pb.onefold.v1 import common_pb2
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
+from service.rpc.guard import SHORT_WORKERS
 from service.rpc.process import settle
 from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
 from tests.bench.report import goal, machine
+from tests.bench.serving_load import CHANNEL, Run, Servers, children, load
 from tests.bench.serving_shop import FACTORS, FILTER, make
 from tests.workspace import NOON, Workspace
 
 RECOMMEND: Final = "/onefold.v1.RecommendationService/Recommend"
+MODULE: Final = "tests.bench.serving_large"
 ECHO: Final = "/echo.Echo/Recommend"
 CLIENTS: Final = (1, 4, 16)
 HALF_CLIENTS: Final = 16
 WORKERS: Final = 4
 REQUESTS: Final = 400
-CHANNEL: Final = [("grpc.use_local_subchannel_pool", 1)]
+HALF_ROUNDS: Final = 2
+P99_MS: Final = 10
 SWAP_S: Final = 5.0
 """Until every process has loaded another kind of champion."""
 GORSE_STALE_QPS: Final = 668
 """Gorse on two such cores, from lists that are minutes to an hour old; 32 from fresh ones (issue 7)."""
-
-
-class Run(msgspec.Struct):
-    """What clients saw."""
-
-    requests: int = 0
-    seconds: float = 0.0
-    cpu_s: float = 0.0
-    latencies_ms: list[float] = []
-    errors: Counter[str] = msgspec.field(default_factory=Counter)
-
-    def at(self, share: float) -> float:
-        """A latency that this share of the requests was not slower than."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
-
-
-class Servers:
-    """Processes that share a port."""
-
-    def __init__(self, port: int, processes: Sequence[psutil.Process]) -> None:
-        self.port = port
-        self.processes = processes
-
-    def cpu_s(self) -> float:
-        """What they have used."""
-        return sum(sum(each.cpu_times()[:2]) for each in self.processes)
 
 
 def requests_of(users: Sequence[str]) -> list[bytes]:
@@ -110,99 +83,30 @@ def serve(folder: Path, port: int) -> None:
     world.close()
 
 
-def echo(path: Path, port: int) -> None:
-    """Child: a bare server that knows every reply by its request."""
+def echo(path: Path, port: int, burn_us: int) -> None:
+    """Child: a bare server that knows every reply by its request, and burns CPU first, a call at a time."""
     known = msgspec.msgpack.decode(path.read_bytes(), type=dict[bytes, bytes])
-    handler: Any = grpc.unary_unary_rpc_method_handler(lambda request, context: known[request])
-    pool = ThreadPoolExecutor(WORKERS)
+    burning = threading.Lock()
+
+    def burned(request: bytes, _context: Any) -> bytes:
+        with burning:
+            end = time.thread_time() + burn_us / 1e6
+            while time.thread_time() < end:
+                pass
+        return known[request]
+
+    handler: Any = grpc.unary_unary_rpc_method_handler(
+        burned if burn_us else lambda request, context: known[request]
+    )
+    pool = ThreadPoolExecutor(SHORT_WORKERS if burn_us else WORKERS)
     server = grpc.server(pool, options=[("grpc.so_reuseport", 1)])
     server.add_registered_method_handlers("echo.Echo", {"Recommend": handler})
     print(server.add_insecure_port(f"127.0.0.1:{port}"), flush=True)
-    gc.freeze()
+    settle()
     server.start()
     sys.stdin.read()
     server.stop(0).wait()
     pool.shutdown()
-
-
-@contextmanager
-def children(count: int, *arguments: str) -> Iterator[Servers]:
-    """Servers in processes of their own, on one port."""
-    with socket.socket() as free, ExitStack() as stack:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        processes = []
-        for _ in range(count):
-            command = [sys.executable, "-m", "tests.bench.serving_large", *arguments]
-            made = stack.enter_context(
-                subprocess.Popen(
-                    [*command, "--port", str(port)],
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                )
-            )  # fmt: skip
-            assert made.stdin
-            assert made.stdout
-            stack.callback(made.stdin.close)
-            made.stdout.readline()
-            processes.append(psutil.Process(made.pid))
-        yield Servers(port, processes)
-
-
-def load(
-    servers: Servers, method: str, requests: Sequence[bytes], clients: int, seconds: float,
-    rate: float = 0.0,
-) -> Run:  # fmt: skip
-    """Ask for a while, each client on a connection of its own.
-
-    With a `rate` requests begin at times of their own, as from many visitors, and latency counts from then:
-    an answer that comes late delays the next request of nobody.
-    """
-    run = Run()
-    guard = threading.Lock()
-    ready = threading.Barrier(clients + 1)
-    until = [0.0]
-
-    def ask(index: int) -> None:
-        with grpc.insecure_channel(f"127.0.0.1:{servers.port}", options=CHANNEL) as channel:
-            call: Any = channel.unary_unary(method)
-            call(requests[index], wait_for_ready=True)
-            chance = random.Random(index)
-            ready.wait()
-            ready.wait()
-            due = time.perf_counter()
-            mine: list[float] = []
-            errors: Counter[str] = Counter()
-            count = index
-            while due < until[0]:
-                if rate:
-                    due += chance.expovariate(rate / clients)
-                    time.sleep(max(0.0, due - time.perf_counter()))
-                else:
-                    due = time.perf_counter()
-                try:
-                    call(requests[count % len(requests)])
-                    mine.append((time.perf_counter() - due) * 1000)
-                except grpc.RpcError as error:
-                    errors[error.code().name] += 1
-                count += clients
-            with guard:
-                run.latencies_ms += mine
-                run.errors.update(errors)
-
-    threads = [threading.Thread(target=ask, args=[index]) for index in range(clients)]
-    for thread in threads:
-        thread.start()
-    ready.wait()
-    cpu, began = servers.cpu_s(), time.perf_counter()
-    until[0] = began + seconds
-    ready.wait()
-    for thread in threads:
-        thread.join()
-    run.seconds = time.perf_counter() - began
-    run.cpu_s = servers.cpu_s() - cpu
-    run.requests = len(run.latencies_ms)
-    return run
 
 
 def show(name: str, clients: str, runs: Sequence[Run]) -> tuple[float, float]:
@@ -239,35 +143,33 @@ def swapping(
     return run
 
 
-def measure(
-    folder: Path, users: Sequence[str], processes: int, rounds: int, seconds: float
-) -> None:
+Figures = Mapping[tuple[str, int], tuple[float, float]]
+"""Requests per second and CPU seconds for each, by server and number of clients."""
+
+
+def measure(folder: Path, users: Sequence[str], options: argparse.Namespace) -> None:
     """Everything, in one run."""
-    requests = requests_of(users)
+    requests, seconds, together = requests_of(users), options.seconds, options.together
     began = time.perf_counter()
-    with children(1, "--serve", str(folder)) as alone:
+    with children(MODULE, 1, "--serve", str(folder)) as alone:
         known = collect(alone, requests)
     print(f"cold start of one process, to its first answers: {known.seconds - began:.1f} s")
     path = folder / "replies"
     path.write_bytes(msgspec.msgpack.encode(known.replies))
+    echoes = ("--echo", str(path))
     print(f"{'':<12}{'clients':>10}{'QPS':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>10}")
     with (
-        children(processes, "--serve", str(folder)) as ours,
-        children(processes, "--echo", str(path)) as bare,
+        children(MODULE, options.processes, "--serve", str(folder), together=together) as ours,
+        children(MODULE, options.processes, *echoes, together=together) as bare,
     ):
         load(ours, RECOMMEND, requests, 16, 1.0)  # every process has seen the filter
-        seen: dict[tuple[str, int], list[Run]] = {}
-        for _ in range(rounds):
-            for clients in CLIENTS:
-                for name, where, method in (("echo", bare, ECHO), ("Recommend", ours, RECOMMEND)):
-                    run = load(where, method, requests, clients, seconds)
-                    seen.setdefault((name, clients), []).append(run)
-        figures = {key: show(key[0], str(key[1]), runs) for key, runs in seen.items()}
+        figures = closed(ours, bare, requests, options.rounds, seconds)
         best = max(figures["Recommend", clients][0] for clients in CLIENTS)
-        beside = load(bare, ECHO, requests, HALF_CLIENTS, seconds, rate=best / 2)
-        show("echo", "as many", [beside])
-        half = load(ours, RECOMMEND, requests, HALF_CLIENTS, 2 * seconds, rate=best / 2)
-        show("Recommend", "half load", [half])
+        burn_s = figures["Recommend", 4][1] - figures["echo", 4][1]
+        burning = ("--burn-us", f"{burn_s * 1e6:.0f}")
+        with children(MODULE, options.processes, *echoes, *burning, together=together) as busy:
+            half = halved(ours, {"echo": bare, "burning": busy}, requests, best / 2, 2 * seconds)
+        bearable = most_below(half, ours, requests, best, 2 * seconds)
         memory = [each.memory_full_info() for each in ours.processes]
         swap = swapping(ours, Registry(folder / "models"), requests, 2 * seconds)
         show("Recommend", "swapping", [swap])
@@ -285,9 +187,60 @@ def measure(
         print(f"Recommend/echo, {clients} clients (requests per server CPU second): {ratio:.2f}")
     ratio = figures["echo", 4][1] / blended
     print(f"Recommend/echo where the blend is the champion, 4 clients: {ratio:.2f}")
+    print(f"most requests a second with p99 <= {P99_MS} ms, in steps of a tenth: {bearable:,.0f}")
     print(goal("Recommend with a filter, requests a second", best, ">=", GORSE_STALE_QPS))
-    print(goal("p99 at half load, ms", half.at(0.99), "<=", 10))
+    print(goal("p99 at half load, ms", half.at(0.99), "<=", P99_MS))
     print(goal("errors while models are swapped", sum(swap.errors.values()), "==", 0))
+
+
+def closed(
+    ours: Servers, bare: Servers, requests: Sequence[bytes], rounds: int, seconds: float
+) -> Figures:
+    """As fast as so many clients can, each waiting for its answer: the echo and the service, in turns."""
+    seen: dict[tuple[str, int], list[Run]] = {}
+    for _ in range(rounds):
+        for clients in CLIENTS:
+            for name, where, method in (("echo", bare, ECHO), ("Recommend", ours, RECOMMEND)):
+                run = load(where, method, requests, clients, seconds)
+                seen.setdefault((name, clients), []).append(run)
+    return {key: show(key[0], str(key[1]), runs) for key, runs in seen.items()}
+
+
+def halved(
+    ours: Servers,
+    others: Mapping[str, Servers],
+    requests: Sequence[bytes],
+    rate: float,
+    seconds: float,
+) -> Run:
+    """At half of the full rate, Poisson arrivals: the others and the service, in turns."""
+    seen: dict[str, list[Run]] = {}
+    for _ in range(HALF_ROUNDS):
+        for name, where in others.items():
+            run = load(where, ECHO, requests, HALF_CLIENTS, seconds, rate)
+            seen.setdefault(name, []).append(run)
+        run = load(ours, RECOMMEND, requests, HALF_CLIENTS, seconds, rate)
+        seen.setdefault("Recommend", []).append(run)
+    for name, runs in seen.items():
+        show(name, "half load", runs)
+    return Run(latencies_ms=[ms for run in seen["Recommend"] for ms in run.latencies_ms])
+
+
+def most_below(
+    half: Run, ours: Servers, requests: Sequence[bytes], best: float, seconds: float
+) -> float:
+    """The highest rate, in tenths of the full one, whose p99 is within the goal; 0 if none is."""
+    # Up from half load where that is within it, else down.
+    within = half.at(0.99) <= P99_MS
+    found = best / 2 if within else 0.0
+    for tenths in (6, 7, 8, 9) if within else (4, 3, 2, 1):
+        rate = best * tenths / 10
+        run = load(ours, RECOMMEND, requests, HALF_CLIENTS, seconds, rate)
+        show("Recommend", f"{tenths}/10 load", [run])
+        if (run.at(0.99) <= P99_MS) is not within:
+            return found if within else rate
+        found = rate if within else 0.0
+    return found
 
 
 class Known(msgspec.Struct):
@@ -300,7 +253,7 @@ class Known(msgspec.Struct):
 
 def collect(servers: Servers, requests: Sequence[bytes]) -> Known:
     """Ask everything once."""
-    with grpc.insecure_channel(f"127.0.0.1:{servers.port}", options=CHANNEL) as channel:
+    with grpc.insecure_channel(servers.target, options=CHANNEL) as channel:
         call: Any = channel.unary_unary(RECOMMEND)
         first = call(requests[0], wait_for_ready=True)
         at = time.perf_counter()
@@ -320,12 +273,16 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--serve", type=Path, metavar="FOLDER")
     parser.add_argument("--echo", type=Path, metavar="FILE")
+    parser.add_argument("--burn-us", type=int, default=0)
+    parser.add_argument(
+        "--together", action="store_true", help="all processes on one port and all cores"
+    )
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, options.port)
         return
     if options.echo:
-        echo(options.echo, options.port)
+        echo(options.echo, options.port, options.burn_us)
         return
     print(machine("grpcio", "numpy", "protobuf"))
     print(
@@ -334,7 +291,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         users = make(Path(name), options.items, options.people)
         print(f"{options.items:,} items × {FACTORS} factors, {len(users)} people; {FILTER}")
-        measure(Path(name), users, options.processes, options.rounds, options.seconds)
+        measure(Path(name), users, options)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from service.pb.onefold.v1 import recommendation_service_pb2 as recommendation_p
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.rpc import guard
 from service.rpc.errors import CallCancelled, DeadlinePassed
-from service.rpc.guard import Deadline, Gate, Handler, guarded
+from service.rpc.guard import SHORT_WORKERS, Deadline, Gate, Handler, guarded
 from service.rpc.recommending import Answered, Asked
 from service.rpc.server import SERVICES, WAITING_MAX, RpcServer
 from storage.errors import StoreUnavailable
@@ -136,8 +136,8 @@ def test_a_call_whose_time_is_up_is_not_begun(tmp_path: Path) -> None:
                 recommendation_pb.RecommendRequest(surface=recommendation_pb.SURFACE_FOR_YOU),
                 timeout=TIMEOUT_S,
             )
-            for _ in range(3)
-        ]  # as many as there are workers, the spare ones counted
+            for _ in range(SHORT_WORKERS)
+        ]
         for _ in slow:
             assert models.begun.acquire(timeout=TIMEOUT_S)
         with pytest.raises(grpc.RpcError) as caught:
@@ -148,11 +148,11 @@ def test_a_call_whose_time_is_up_is_not_begun(tmp_path: Path) -> None:
             call.result(TIMEOUT_S)
         health(api)
 
-        assert models.asked == 3
+        assert models.asked == SHORT_WORKERS
 
 
 def test_short_calls_take_turns_but_none_waits_for_one_that_hangs() -> None:
-    gate, hangs = Gate(turns=True), threading.Event()
+    hangs = threading.Event()
     together: list[int] = []
     inside = 0
 
@@ -167,9 +167,9 @@ def test_short_calls_take_turns_but_none_waits_for_one_that_hangs() -> None:
         inside -= 1
         return request
 
-    call = guard.unary(work, "ProfileService/GetProfile", gate)
     caller: Any = Caller(waits=True, left_s=None)
     with ThreadPoolExecutor(4) as pool:
+        call = guard.unary(work, "ProfileService/GetProfile", Gate(short=pool))
         answers = list(pool.map(lambda n: call(str(n), caller), range(12)))
         assert answers == [str(n) for n in range(12)]
         assert set(together) == {1}
