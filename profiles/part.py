@@ -214,6 +214,29 @@ class _LeanPart(msgspec.Struct, array_like=True, gc=False):
 _lean_decoder = msgspec.msgpack.Decoder(_LeanPart)
 
 
+class _AskedBody(_LeanBody, array_like=True, gc=False):
+    """The same; traits are decoded when one is asked for (`traits_of`)."""
+
+    traits: msgspec.Raw  # type: ignore[assignment]
+
+
+class _AskedVisit(Visit, array_like=True, gc=False, eq=False):
+    opened_by = msgspec.msgpack.Decoder(_AskedBody)
+
+
+class _AskedPart(msgspec.Struct, array_like=True, gc=False):
+    format: int
+    offset: int
+    body: _AskedBody | None
+    visits: list[_AskedVisit]
+    newest_key_ms: int = -1
+    collected_at: int = 0
+
+
+_asked_decoder = msgspec.msgpack.Decoder(_AskedPart)
+_traits = msgspec.msgpack.Decoder(dict[str, Trait]).decode
+
+
 class _ActiveBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """`Body`, field by field; what recommendations do not ask is not looked at."""
 
@@ -268,6 +291,20 @@ def decode_lean(blob: bytes) -> Part:
     if part.format < FORMAT:
         part.format, part.newest_key_ms = FORMAT, UNKNOWN_MS
     return part
+
+
+def decode_asked(blob: bytes) -> Part:
+    """The part, for whoever asks whether profiles are in segments, and changes nothing.
+
+    As `decode_lean`, but that traits are read with `traits_of`.
+    """
+    return cast("Part", _asked_decoder.decode(blob))
+
+
+def traits_of(body: Body) -> dict[str, Trait]:
+    """The traits of a body, however it was decoded."""
+    held: Any = body.traits
+    return _traits(held) if isinstance(held, msgspec.Raw) else cast("dict[str, Trait]", held)
 
 
 def decode_active(blob: bytes) -> Part:

@@ -21,6 +21,7 @@ from identity.nodes import Node, names_device
 from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
 from ingest.segments.evaluating import Evaluator, Look, ended, is_itself, profile_of
+from ingest.segments.whole import Whole
 from profiles.part import Part, decode_lean, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause, Standing, Transition
@@ -69,9 +70,17 @@ class Filler:
         self._store = store
         self._evaluator = Evaluator(store, rules)
         self._gatherer = Gatherer(store, rules, decode_lean)
+        self._whole = Whole(store, rules)
 
     def look(self, leaves: Sequence[Node], catalogue: Catalogue, now_ms: int) -> Filled:
         """What the profiles of leaves are in. A device's is its own, if what happened on it is nobody's."""
+        seen = self._whole.look(leaves, catalogue, now_ms)
+        if seen is not None:
+            return Filled(catalogue.revision, *seen)
+        return self.look_one_by_one(leaves, catalogue, now_ms)
+
+    def look_one_by_one(self, leaves: Sequence[Node], catalogue: Catalogue, now_ms: int) -> Filled:
+        """The same of any profiles, whatever their parts lack."""
         own = people_of(self._store, [leaf for leaf in leaves if not names_device(leaf)])
         wanted = {own.get(leaf, leaf): None for leaf in leaves}
         held = self._store.memberships.get(wanted.keys() | set(leaves))

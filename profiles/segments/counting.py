@@ -6,7 +6,7 @@ from math import ceil
 from typing import Final, NamedTuple
 
 from profiles.money import micros
-from profiles.segments.collect import Hit
+from profiles.segments.collect import Collected, Hit
 from profiles.segments.sequences import Following
 from profiles.segments.subject import FOREVER, Subject, Verdict
 from profiles.segments.timeline import Timeline
@@ -65,27 +65,32 @@ class Counting:
         self._nothing = _YES if self._passes(0) else _NO
         # What leaves can be foretold one by one where every event counts for itself.
         self._single = of is not Of.DISTINCT and follow is None
-        self._enough = self._enough_of(checks) if of is Of.COUNT and self._single else 0
-
-    def _enough_of(self, checks: tuple[Check, ...]) -> int:
-        """The count from which on it holds, where more never matters and the window has no end; else 0."""
-        (check,) = checks if len(checks) == 1 else (None,)
-        if check is None or check.op is not Op.AT_LEAST or not self._span.endless:
-            return 0
-        enough: int = ceil(check.value)
-        return max(enough, 0)
+        self._least = 0 if of is Of.SUM else _least_of(checks)
+        """The number from which on it holds, where more never matters; else 0."""
+        self._endless = span.endless
+        quick = of is Of.COUNT and self._single and self._endless
+        self._enough = self._least if quick else 0
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""
-        if self._number not in subject.collected:
+        some = subject.collected.get(self._number)
+        if some is None:
             return self._nothing
-        timeline = subject.timelines.get(self._number) or subject.timeline(self._number)
+        timeline = subject.timelines.get(self._number)
+        if timeline is None:
+            if (told := self._at_once(some, now_ms)) is not None:
+                return told
+            timeline = subject.timeline(self._number)
         times = timeline.times
         if not times:
             return self._nothing
         if self._enough and not timeline.forgotten and times[-1] <= now_ms:
             return self._quickly(times, now_ms)
-        span = self._span
+        return self._counted(subject, timeline, now_ms)
+
+    def _counted(self, subject: Subject, timeline: Timeline, now_ms: int) -> Verdict:
+        """The same of any timeline that is not empty."""
+        times, span = timeline.times, self._span
         low, high = span.bounds(now_ms)
         first, past = bisect_left(times, low), bisect_left(times, high)
         until = span.next_entry(times, low, high)
@@ -95,9 +100,44 @@ class Counting:
             return self._followed(subject, timeline, (first, past), until, now_ms)
         value = self._known(timeline, first, past)
         member = self._passes(value)
-        if span.since_ago is not None and first < past:
+        # Where more is better, what goes out makes no member.
+        going_out_matters = member or not self._least
+        if going_out_matters and span.since_ago is not None and first < past:
             until = min(until, self._leaving(timeline, first, past, member, value))
         return Verdict(member, until)
+
+    def _at_once(self, some: Sequence[Collected], now_ms: int) -> Verdict | None:
+        """What needs no timeline: nothing is new enough, all is too little, or the newest is enough."""
+        newest = [each.hits[0] for each in some if each.hits]
+        if not newest:
+            return None
+        last = max(newest) if len(newest) > 1 else newest[0]
+        low, _ = self._span.bounds(now_ms)
+        if self._endless and last.time_ms < low:
+            return self._nothing
+        if self._least and self._too_little(some):
+            return _NO
+        enough = self._enough
+        if len(some) == 1 and 0 < enough <= len(some[0].hits):
+            kept = some[0].hits[:enough]
+        else:
+            kept = [last] if enough == 1 else []
+        # The copy of an order that was told before is what counts: only a timeline knows.
+        if not kept or last.time_ms > now_ms or any(hit.order for hit in kept):
+            return None
+        at = kept[-1].time_ms
+        return _NO if at < low else Verdict(True, self._span.leaves_at(at))
+
+    def _too_little(self, some: Sequence[Collected]) -> bool:
+        """Whether all that there ever was is less than is wanted, whatever of it is the same."""
+        total = 0
+        for each in some:
+            total += each.total
+        if self._of is Of.COUNT or total >= self._least:
+            return total < self._least
+        return self._least > sum(
+            [len(hit.value) for each in some for hit in each.hits if isinstance(hit.value, tuple)]
+        )
 
     def _quickly(self, times: Sequence[int], now_ms: int) -> Verdict:
         """At least so many, and all are past: it holds until the newest that are enough go out."""
@@ -213,6 +253,14 @@ class Nth:
         low, high = self._span.bounds(now_ms)
         until = min(until, self._span.next_change((at,), low, high))
         return Verdict(low <= at < high, until, exact)
+
+
+def _least_of(checks: tuple[Check, ...]) -> int:
+    """The number from which on checks hold, if that is all that they ask; else 0."""
+    if len(checks) != 1 or checks[0].op is not Op.AT_LEAST:
+        return 0
+    least: int = ceil(checks[0].value)
+    return max(least, 0)
 
 
 def _test_of(checks: tuple[Check, ...]) -> Callable[[int], bool]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
+from profiles.part import Body
 from profiles.segments.collect import Collector, collector_of
 from profiles.segments.computed import Computer
 from profiles.segments.counting import Counting, Nth
@@ -61,6 +62,59 @@ class Judges:
     def every(self) -> list[tuple[str, Judge]]:
         """All of them, in order of id."""
         return [(key, self.of(key)) for key in sorted(self._segments)]
+
+    def may_hold(self, kept: Iterable[int]) -> list[tuple[str, Judge]]:
+        """Those that a subject may be in, or be in later, of which `kept` are the numbers of what it collected.
+
+        The others need an event of a kind that it does not have: until one comes, it is in none of them. Some
+        may be there twice.
+        """
+        asked = self._always
+        for number in kept:
+            if more := self._by_need.get(number):
+                asked = asked + more
+        return asked
+
+    @cached_property
+    def _always(self) -> list[tuple[str, Judge]]:
+        """Those that need no event."""
+        return [pair for pair in self.every if self._needs(self._segments[pair[0]].who) is None]
+
+    @cached_property
+    def _by_need(self) -> dict[int, list[tuple[str, Judge]]]:
+        """The others, by what they need one of."""
+        found: dict[int, list[tuple[str, Judge]]] = {}
+        for pair in self.every:
+            for number in self._needs(self._segments[pair[0]].who) or ():
+                found.setdefault(number, []).append(pair)
+        return found
+
+    def _needs(self, condition: Condition) -> frozenset[int] | None:
+        """Numbers of collectors: a subject that has nothing of any does not pass, and no time changes that.
+
+        None: it may pass without.
+        """
+        match condition:
+            case AllOf(of):
+                needs = [each for each in map(self._needs, of) if each is not None]
+                return min(needs, key=len, default=None)
+            case AnyOf(of):
+                every = [self._needs(each) for each in of]
+                known = [each for each in every if each is not None]
+                return frozenset().union(*known) if len(known) == len(every) else None
+            case InSegment(segment_id):
+                return self._needs(self._segments[segment_id].who)
+            case Happened():
+                number = self._numbers[collector_of(condition.match, condition)]
+                first_or_last = condition.of in (Of.FIRST, Of.LAST)
+                none = first_or_last or self._nothing_fails(condition)
+                return frozenset((number,)) if none else None
+            case _:
+                return None
+
+    def _nothing_fails(self, condition: Happened) -> bool:
+        """Whether a condition on a number does not hold of none."""
+        return not self._happened(condition, by_day=False)(subject_of((Body(),), ()), 0).member
 
     def some(self, segment_ids: Iterable[str]) -> list[tuple[str, Judge]]:
         """Those of them that there are."""
@@ -221,7 +275,7 @@ def _consents(condition: Consents) -> Judge:
 
 def _seen(condition: Seen, *, by_day: bool) -> Judge:
     span = Span(condition.window, by_day=by_day)
-    first = condition.which == "first"
+    first, endless = condition.which == "first", span.endless
 
     def judge(subject: Subject, now_ms: int) -> Verdict:
         at = subject.first_ms if first else subject.last_ms
@@ -229,6 +283,8 @@ def _seen(condition: Seen, *, by_day: bool) -> Judge:
             return _NO
         low, high = span.bounds(now_ms)
         if at <= now_ms:
+            if endless:
+                return Verdict(True, span.leaves_at(at)) if at >= low else _NO
             return Verdict(low <= at < high, span.next_change((at,), low, high))
         # A client's clock may be ahead: such an event happened by now, whatever it says.
         fixed = (bound for bound in (span.since_ms, span.until_ms) if bound > now_ms)

@@ -1,13 +1,13 @@
 """What conditions ask about a profile, and what they answer."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from profiles.part import Body
-from profiles.segments.collect import Collected, merged
-from profiles.segments.timeline import Timeline, timeline_of
+from profiles.part import Body, Trait, traits_of
+from profiles.segments.collect import Collected
+from profiles.segments.timeline import NOTHING, Timeline, timeline_of_all
 
 FOREVER: Final = 1 << 62
 """No passing of time changes the verdict."""
@@ -44,8 +44,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         found = self.timelines.get(number)
         if found is None:
             some = self.collected.get(number)
-            whole = some and (some[0] if len(some) == 1 else merged(some))
-            found = self.timelines[number] = timeline_of(whole or None)
+            found = self.timelines[number] = timeline_of_all(some) if some else NOTHING
         return found
 
 
@@ -57,29 +56,61 @@ def subject_of(
     """The subject whose parts are `bodies`; their order does not matter."""
     parts = list(bodies)
     collected: dict[int, list[Collected]] = {}
-    for body in parts:
-        for number, some in body.collected.items():
-            collected.setdefault(number, []).append(some)
     if len(parts) == 1:
-        traits, consent = parts[0].traits, parts[0].consent
+        consent = parts[0].consent
+        collected = {number: [some] for number, some in parts[0].collected.items()}
     else:
-        traits, consent = {}, {}
+        consent = {}
         for body in parts:
-            for name, trait in body.traits.items():
-                held = traits.get(name)
-                if held is None or (trait.time_ms, trait.message) > (held.time_ms, held.message):
-                    traits[name] = trait
+            for number, some in body.collected.items():
+                if (more := collected.get(number)) is None:
+                    collected[number] = [some]
+                else:
+                    more.append(some)
             for purpose, stated in body.consent.items():
                 known = consent.get(purpose)
                 if known is None or stated.beats(known):
                     consent[purpose] = stated
-    events = any(body.events for body in parts)
+    heard = [body for body in parts if body.events]
     return Subject(
-        traits={name: trait.value for name, trait in traits.items() if trait.value is not None},
-        first_ms=min(body.first_ms for body in parts) if events else None,
-        last_ms=max(body.last_ms for body in parts) if events else None,
+        traits=_Newest(parts),
+        first_ms=min([body.first_ms for body in parts]) if heard else None,
+        last_ms=max([body.last_ms for body in parts]) if heard else None,
         collected=collected,
         consent={purpose: stated.granted for purpose, stated in consent.items()},
         identifier_types=frozenset(identifier_types),
         scores=scores or {},
     )
+
+
+class _Newest(Mapping[str, Any]):
+    """The newest value of each trait: of most profiles nobody asks for any."""
+
+    __slots__ = ("_bodies", "_made")
+
+    def __init__(self, bodies: Sequence[Body]) -> None:
+        self._bodies = bodies
+        self._made: dict[str, Any] | None = None
+
+    def _all(self) -> dict[str, Any]:
+        if self._made is None:
+            newest: dict[str, Trait] = {}
+            for body in self._bodies:
+                for name, trait in traits_of(body).items():
+                    held = newest.get(name)
+                    if held is None or (trait.time_ms, trait.message) > (
+                        held.time_ms,
+                        held.message,
+                    ):
+                        newest[name] = trait
+            self._made = {n: trait.value for n, trait in newest.items() if trait.value is not None}
+        return self._made
+
+    def __getitem__(self, name: str) -> Any:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())

@@ -1,10 +1,11 @@
 """Collected events in the order in which they happened, ready to be counted."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from profiles.segments.collect import HIT_DAYS_MAX, NEVER_MS, Collected, Hit
+from profiles.segments.collect import HIT_DAYS_MAX, HITS_MAX, NEVER_MS, Collected, Hit, merged
 from profiles.segments.tree import DAY_MS
 
 _LONG_AGO: Final = -(1 << 62)
@@ -41,23 +42,43 @@ class Timeline(msgspec.Struct, frozen=True, gc=False):
 NOTHING: Final = Timeline()
 
 
+def timeline_of_all(some: Sequence[Collected]) -> Timeline:
+    """The timeline of what is collected in several parts, or in one."""
+    if len(some) == 1:
+        return timeline_of(some[0])
+    hits = [hit for each in some for hit in each.hits]
+    if len(hits) > HITS_MAX or len(hits) < sum([each.total for each in some]):
+        return timeline_of(merged(some))
+    hits.sort()
+    return _of_kept(hits, min([each.first_ms for each in some])) if hits else NOTHING
+
+
+def _of_kept(hits: list[Hit], first_ms: int) -> Timeline:
+    """The timeline of hits, oldest first, none of which is forgotten."""
+    if any(hit.order for hit in hits):
+        hits = _told_once(hits)
+    amounts = []
+    if isinstance(hits[0].value, int):
+        amounts = [hit.value for hit in hits if isinstance(hit.value, int)]
+    return Timeline(hits, [hit.time_ms for hit in hits], amounts, first_ms)
+
+
 def timeline_of(collected: Collected | None) -> Timeline:
     """The timeline of what is collected."""
     if collected is None or not collected.hits:
         return NOTHING
     newest_first = collected.hits
     hits = newest_first[::-1]
-    orders = [hit.order for hit in hits]
-    told = any(orders)
+    forgotten = collected.total - len(newest_first)
+    if not forgotten:
+        return _of_kept(hits, collected.first_ms)
+    told = any(hit.order for hit in hits)
     if told:
         hits = _told_once(hits)
     times = [hit.time_ms for hit in hits]
     amounts = []
     if isinstance(hits[0].value, int):
         amounts = [hit.value for hit in hits if isinstance(hit.value, int)]
-    forgotten = collected.total - len(newest_first)
-    if not forgotten:
-        return Timeline(hits, times, amounts, collected.first_ms)
     days = sorted(collected.days.items())
     amount = sum(hit.value for hit in newest_first if isinstance(hit.value, int))
     all_days = forgotten == sum(count for _, (count, _) in days)

@@ -173,8 +173,9 @@ def trait_at(traits: Mapping[str, Any], name: str) -> Any:
     """A trait by its name, else by a dotted path into a trait that is an object."""
     if name in traits or "." not in name:
         return traits.get(name)
-    value: Any = traits
-    for step in name.split("."):
+    head, *steps = name.split(".")
+    value = traits.get(head)
+    for step in steps:
         if not isinstance(value, dict):
             return None
         value = value.get(step)

@@ -1,0 +1,288 @@
+"""Evaluate all profiles of some leaves at once, whose parts hold what segments ask (DESIGN §4).
+
+What `Evaluator` finds for any profile and any cause, for the one cause of a backfill and nearly every profile
+of it: nothing is built that nobody asks for. What it leaves to `Evaluator` it says.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from identity.devices import owners_of
+from identity.evidence import Use
+from identity.nodes import Node, names_device
+from identity.rules import Rules
+from ingest.segments.evaluating import REACH_MAX, ended
+from profiles.part import Body, Part, decode_asked, visit_spans
+from profiles.segments.catalogue import Catalogue
+from profiles.segments.membership import (
+    NEVER_MS,
+    Reason,
+    Standing,
+    Transition,
+    changed,
+    consent_told,
+)
+from profiles.segments.subject import Subject, subject_of
+from storage.ports import Store
+
+_NOBODY: Final[frozenset[Node]] = frozenset()
+
+
+class Seen(NamedTuple):
+    """What was found for the profiles of some leaves."""
+
+    profiles: int
+    standings: list[Standing]
+    """Those that changed."""
+    told: list[Transition]
+
+
+class _Device(NamedTuple):
+    """A device that somebody of the leaves used, or that is one of them."""
+
+    part: Part
+    people: frozenset[Node] | set[Node]
+    """Today's profile ids of those who used it."""
+    owners: Sequence[Node | None]
+    """Whose each visit is; empty: all of them are nobody's."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of it is nobody's."""
+        return bool(self.owners) and not self.part.body and None not in self.owners
+
+    def visits_of(self, person: Node | None) -> list[Body]:
+        """What happened in the visits of somebody, or of nobody."""
+        if not self.owners:
+            return [] if person else [visit.body for visit in self.part.visits]
+        pairs = zip(self.part.visits, self.owners, strict=True)
+        return [visit.body for visit, owner in pairs if owner == person]
+
+
+class _Read(msgspec.Struct):
+    """What is stored of the profiles of some leaves."""
+
+    members: dict[Node, frozenset[Node]]
+    """Of each person, by profile id."""
+    devices_of: dict[Node, list[Node]]
+    """The devices that each person used, newest first."""
+    own: list[Node]
+    """The devices among the leaves."""
+    types: dict[Node, str]
+    parts: dict[Node, Part]
+    """Of members."""
+    devices: dict[Node, _Device]
+    settled: set[Node]
+    """Devices of `own` of which every visit is somebody's: they are in no segment."""
+    ready: bool
+    """Whether the parts hold all that segments need."""
+
+
+class _Found(NamedTuple):
+    before: Standing
+    after: Standing
+    """But for its reach."""
+    told: list[Transition]
+
+
+class Whole:
+    """Evaluates from what is stored, like `Evaluator`. Whoever calls it writes."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self._store = store
+        self._rules = rules
+
+    def look(self, leaves: Sequence[Node], catalogue: Catalogue, now_ms: int) -> Seen | None:
+        """All profiles of leaves, for whatever is defined. None: some need more, and `Evaluator` must look."""
+        if catalogue.asks_scores:
+            return None
+        read = self._read(leaves, catalogue.collects_since)
+        wanted = read.members.keys() | set(read.own)
+        if not read.ready or not read.types.keys() >= wanted - read.settled:
+            return None
+        held = self._store.memberships.get(wanted | set(leaves))
+        found = [
+            *self._people(read, held, catalogue, now_ms),
+            *self._devices(read, held, catalogue, now_ms),
+        ]
+        seen = Seen(len(wanted), [], [])
+        reach = self._reach([each.after.profile_id for each in found if each.after.segments], read)
+        for before, stood, told in found:
+            if stood.empty and stood.profile_id not in held:
+                continue
+            seen.told.extend(told)
+            after = stood
+            if stood.segments:
+                after = msgspec.structs.replace(stood, reach=reach[stood.profile_id])
+            if after != before:
+                seen.standings.append(after)
+        for profile_id, before in held.items():
+            if profile_id not in wanted:
+                after, told = ended(before, now_ms)
+                seen.told.extend(told)
+                seen.standings.append(after)
+        return seen
+
+    def _people(
+        self, read: _Read, held: dict[Node, Standing], catalogue: Catalogue, now_ms: int
+    ) -> Iterable[_Found]:
+        for profile_id, members in read.members.items():
+            bodies: list[Body] = []
+            for node in members:
+                part = read.parts.get(node)
+                if part is not None and part.body:
+                    bodies.append(part.body)
+            devices = read.devices_of[profile_id]
+            for device in devices:
+                bodies += read.devices[device].visits_of(profile_id)
+            types = {read.types[n] for n in (*members, *devices) if n in read.types}
+            subject = subject_of(bodies, types) if bodies else None
+            before = held.get(profile_id) or Standing(profile_id=profile_id)
+            yield _stand(before, subject, catalogue, now_ms)
+
+    def _devices(
+        self, read: _Read, held: dict[Node, Standing], catalogue: Catalogue, now_ms: int
+    ) -> Iterable[_Found]:
+        for node in read.own:
+            device = read.devices[node]
+            bodies = device.visits_of(None)
+            if device.part.body:
+                bodies.append(device.part.body)
+            kiosk = len(device.people) > self._rules.owners_max
+            before = held.get(node)
+            if before is None:
+                if not bodies and not kiosk:
+                    # Whoever used it has all of its visits, as of most devices.
+                    continue
+                before = Standing(profile_id=node)
+            subject = subject_of(bodies, (read.types[node],)) if bodies else None
+            yield _stand(before, subject, catalogue, now_ms, kiosk=kiosk)
+
+    def _read(self, leaves: Sequence[Node], since: int) -> _Read:
+        store = self._store
+        own = [leaf for leaf in leaves if names_device(leaf)]
+        people = [leaf for leaf in leaves if not names_device(leaf)]
+        clusters = store.people.clusters_of(people)
+        members: dict[Node, frozenset[Node]] = {}
+        person_of: dict[Node, Node] = {}
+        for leaf in people:
+            cluster = clusters.get(leaf)
+            if cluster is None:
+                members[leaf] = frozenset((leaf,))
+                person_of[leaf] = leaf
+            elif cluster.profile_id not in members:
+                members[cluster.profile_id] = cluster.members
+                person_of.update(dict.fromkeys(cluster.members, cluster.profile_id))
+        blobs = store.parts.read([*person_of, *own])
+        parts = {node: decode_asked(blobs[node]) for node in person_of if node in blobs}
+        devices_of = {profile: _devices_of(some, parts) for profile, some in members.items()}
+        used = {device for some in devices_of.values() for device in some}
+        mine = set(own)
+        blobs |= store.parts.read(used - mine)
+        every = used | mine
+        uses = store.devices.uses_of(every)
+        users = {use.person for some in uses.values() for use in some if use.person}
+        further = users.difference(person_of)
+        known = store.people.clusters_of(further) if further else {}
+        for node in further:
+            person_of[node] = known[node].profile_id if node in known else node
+        devices = {
+            node: self._device(blobs.get(node), uses.get(node, ()), person_of, own=node in mine)
+            for node in every
+        }
+        settled = {node for node in own if devices[node].settled}
+        asked = (mine - settled) | used | (person_of.keys() - further)
+        return _Read(
+            members,
+            devices_of,
+            own,
+            {node: type_ for node, (type_, _) in store.identifiers.get(asked).items()},
+            parts,
+            devices,
+            settled,
+            all(
+                part.collected_at >= since or part.offset < 0
+                for part in (*parts.values(), *(device.part for device in devices.values()))
+            ),
+        )
+
+    def _device(
+        self, blob: bytes | None, uses: Sequence[Use], person_of: dict[Node, Node], *, own: bool
+    ) -> _Device:
+        people = {person_of[use.person] for use in uses if use.person} if uses else _NOBODY
+        nobodys = not people or len(people) > self._rules.owners_max
+        # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
+        part = decode_asked(blob) if blob and (own or not nobodys) else Part()
+        if nobodys or not part.visits:
+            return _Device(part, people, ())
+        owned = owners_of(visit_spans(part), uses, person_of.__getitem__, self._rules)
+        return _Device(part, people, [each.person for each in owned])
+
+    def _reach(self, profile_ids: Sequence[Node], read: _Read) -> dict[Node, tuple[Node, ...]]:
+        """As `Evaluator.reach`, of members of segments alone."""
+        devices_of = {each: read.devices_of.get(each, [each]) for each in profile_ids}
+        devices = {device for some in devices_of.values() for device in some}
+        companions = self._store.devices.companions_of(devices) if devices else {}
+        found = {}
+        for profile_id, some in devices_of.items():
+            mine = dict.fromkeys(sorted(read.members.get(profile_id, ())))
+            for device in some:
+                mine[device] = None
+                for other in companions.get(device, ()):
+                    mine[other.with_node] = None
+            found[profile_id] = tuple(mine)[:REACH_MAX]
+        return found
+
+
+def _stand(
+    before: Standing,
+    subject: Subject | None,
+    catalogue: Catalogue,
+    now_ms: int,
+    *,
+    kiosk: bool = False,
+) -> _Found:
+    now_in: dict[str, bool] = {}
+    dues: dict[str, int] = {}
+    if subject is None:
+        now_in = dict.fromkeys(before.segments, False)
+    else:
+        if before.segments:
+            now_in = dict.fromkeys(before.segments.keys() - catalogue.broken.keys(), False)
+        for segment_id, judge in catalogue.judges.may_hold(subject.collected):
+            now_in[segment_id], until_ms, _ = judge(subject, now_ms)
+            if until_ms < NEVER_MS:
+                dues[segment_id] = until_ms
+    segments, told = changed(before, now_in, now_ms, Reason.DEFINED)
+    consent = dict(subject.consent) if subject and segments else {}
+    if before.segments:
+        told += consent_told(before, segments, consent, now_ms, before.sequence + len(told))
+    after = Standing(
+        profile_id=before.profile_id,
+        segments=segments,
+        due_ms=min(dues.values()) if dues else NEVER_MS,
+        dues=dues,
+        sequence=before.sequence + len(told),
+        consent=consent,
+        kiosk=kiosk,
+    )
+    return _Found(before, after, told)
+
+
+def _devices_of(members: Iterable[Node], parts: dict[Node, Part]) -> list[Node]:
+    """The devices that members used, newest first."""
+    newest: dict[Node, int] = {}
+    for node in members:
+        part = parts.get(node)
+        if part is not None and part.body:
+            for device, last_ms in part.body.devices.items():
+                newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
+    if len(newest) < 2:
+        return list(newest)
+    return sorted(newest, key=lambda device: (-newest[device], device))
+
+
+def _all(members: dict[Node, frozenset[Node]]) -> Iterable[Node]:
+    return (node for some in members.values() for node in some)
