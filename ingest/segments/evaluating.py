@@ -257,16 +257,18 @@ class Evaluator:
         # Time passes for whoever it says: others of a device have timers of their own.
         devices = [n for n, look in looks.items() if names_device(n) and look.cause != Cause.TIME]
         uses = self._store.devices.uses_of(devices) if devices else {}
-        if uses:
-            standings = self._store.memberships.get(devices)
-            for device, some in uses.items():
-                looks_at = wanted[device]
-                users = {use.person for use in some if use.person}
-                # Who uses a kiosk has none of its visits: they are looked at when it becomes one, or none.
-                known = device in standings and standings[device].kiosk
-                if not (known and self._is_kiosk(users)):
-                    for user in users:
-                        wanted[user] = both(wanted.get(user), looks_at)
+        users = {
+            device: {use.person for use in some if use.person} for device, some in uses.items()
+        }
+        many = [device for device, some in users.items() if len(some) > self._rules.owners_max]
+        standings = self._store.memberships.get(many) if many else {}
+        for device, some in users.items():
+            looks_at = wanted[device]
+            # Who uses a kiosk has none of its visits: they are looked at when it becomes one, or none.
+            known = device in standings and standings[device].kiosk
+            if not (known and self._is_kiosk(some)):
+                for user in some:
+                    wanted[user] = both(wanted.get(user), looks_at)
         for node, profile_id in people_of(
             self._store, {node for node in wanted if not names_device(node)}
         ).items():

@@ -131,9 +131,9 @@ def consent_told(
     sequence: int,
 ) -> list[Transition]:
     """What is told of purposes that members grant from now on, or no longer; numbered past `sequence`."""
-    stayed = sorted(held.segments.keys() & segments.keys())
-    if not stayed or consent == held.consent:
+    if consent == held.consent:
         return []
+    stayed = sorted(held.segments.keys() & segments.keys())
     granted = {purpose for purpose, given in consent.items() if given}
     before = {purpose for purpose, given in held.consent.items() if given}
     return [
