@@ -466,3 +466,6 @@ class EmbeddedStore(Store, Protocol):
 
     def written_elsewhere(self) -> int:
         """Another number than before if another process wrote since; ask within a transaction."""
+
+    def written_here(self) -> int:
+        """Another number than before if this process wrote since; ask within a transaction."""

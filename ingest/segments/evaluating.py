@@ -54,6 +54,8 @@ class Evaluated(msgspec.Struct):
     further: dict[Node, Cause]
     """Devices to be evaluated too: who owns their visits may have changed with the people."""
     profiles: int = 0
+    whole: dict[Node, Cause] = {}
+    """Profiles that were evaluated for every segment, and for which causes that need not be looked at again."""
 
 
 class Evaluator:
@@ -70,14 +72,22 @@ class Evaluator:
         catalogue: Catalogue,
         now_ms: int,
         only: Mapping[Node, Only] = MappingProxyType({}),
+        looked: Mapping[Node, Cause] = MappingProxyType({}),
     ) -> Evaluated:
         """The profiles that leaves, devices and profile ids belong to now, whatever they were called before.
 
-        `only` names, for some of them, the segments that can have changed.
+        `only` names, for some of them, the segments that can have changed. Profiles that are `looked` at were
+        evaluated in full for some causes, and nothing was written since: that is in their standings.
         """
         wanted = self.profiles(
             {node: Look(cause, only.get(node)) for node, cause in causes.items()}
         )
+        if looked:
+            wanted = {
+                node: look
+                for node, look in wanted.items()
+                if look.cause & ~looked.get(node, Cause(0))
+            }
         return self.stand(wanted, self._store.memberships.get(wanted), catalogue, now_ms)
 
     def stand(
@@ -95,6 +105,8 @@ class Evaluator:
             found.behind.update(late)
             found.told += told
             found.profiles += 1
+            if wanted[profile_id].only is EVERY:
+                found.whole[profile_id] = (wanted[profile_id].cause & _OF_PEOPLE) | Cause.EVENT
             if after != held.get(profile_id, Standing(profile_id=profile_id)):
                 found.standings.append(after)
             if wanted[profile_id].cause & _OF_PEOPLE and not each.device_profile:

@@ -18,7 +18,6 @@ from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
 from ingest.segments.evaluating import (
     NOTHING,
-    Evaluated,
     Evaluator,
     Look,
     Only,
@@ -78,6 +77,9 @@ class Segments:
         self._noted: list[Node] = []
         """To whom something happened since the first piece was asked for that others look at now."""
         self._noted_before = 0
+        self._looked: dict[Node, Cause] = {}
+        """Profiles that were evaluated in full, and why, since anything but a step wrote."""
+        self._looked_at: object = None
 
     def catalogue(self) -> Catalogue:
         """The segments in force."""
@@ -140,7 +142,12 @@ class Segments:
         if not self._waiting():
             return 0
         with self._store.transaction():
-            catalogue, causes = self.catalogue(), self._followed()
+            catalogue = self.catalogue()
+            # A person's leaves and devices wait each for itself: who was looked at for one was for all.
+            if self._looked_at != self._state(catalogue):
+                self._looked.clear()
+            self._looked_at = None
+            causes = self._followed()
             only: dict[Node, Only] = {}
             taken = self._store.pending.take(max(0, BATCH - len(causes)))
             for _, node, cause in taken:
@@ -152,8 +159,9 @@ class Segments:
                     causes[node] = causes.get(node, Cause(0)) | Cause.TIME
             if causes:
                 self._note(causes)
-                self._evaluate(catalogue, causes, only)
+                self._evaluate(catalogue, causes, only, self._looked)
             self._store.pending.done(taken)
+            self._looked_at = self._state(catalogue)
         return len(causes)
 
     def waiting(self) -> int:
@@ -277,22 +285,30 @@ class Segments:
         pending = self._store.pending
         return bool(self._store.changes.history(pending.followed() or 0, 1))
 
+    def _state(self, catalogue: Catalogue) -> object:
+        """Another one than before if anything was written since, or segments are others."""
+        store = self._store
+        return catalogue.revision, store.written_here(), store.written_elsewhere()
+
     def _evaluate(
         self,
         catalogue: Catalogue,
         causes: Mapping[Node, Cause],
         only: Mapping[Node, Only] = MappingProxyType({}),
-    ) -> Evaluated:
-        """Evaluate and write, in the caller's transaction."""
+        looked: dict[Node, Cause] | None = None,
+    ) -> None:
+        """Evaluate and write, in the caller's transaction; `looked` is whom it need not look at, and grows."""
+        looked = {} if looked is None else looked
         now_ms = self._now_ms()
-        found = self._evaluator.evaluate(causes, catalogue, now_ms, only)
+        found = self._evaluator.evaluate(causes, catalogue, now_ms, only, looked)
         if found.behind:
             self._collect(catalogue, sorted(found.behind))
             found = self._evaluator.evaluate(causes, catalogue, now_ms)
         self._store.memberships.write(found.standings, found.told)
+        for node, cause in found.whole.items():
+            looked[node] = looked.get(node, cause) | cause
         if found.further:
-            self._evaluate(catalogue, found.further)
-        return found
+            self._evaluate(catalogue, found.further, looked=looked)
 
     def _collect(self, catalogue: Catalogue, leaves: Sequence[Node]) -> None:
         """Let parts hold all that the segments in force need."""

@@ -123,6 +123,10 @@ class SqliteStore:
         """See `storage.ports.EmbeddedStore`."""
         return int(self.database.rows("PRAGMA data_version")[0][0])
 
+    def written_here(self) -> int:
+        """See `storage.ports.EmbeddedStore`."""
+        return self.database.connection().total_changes
+
     def close(self) -> None:
         """Let go of the file."""
         self.database.close()
