@@ -8,7 +8,7 @@ import pytest
 from identity.nodes import Identifier, Node
 from ingest.deciding import DecidingHere, Draft, merge, undo
 from ingest.pipeline import Pipeline
-from ingest.segments.evaluating import EVERY
+from ingest.segments.evaluating import EVERY, Evaluator
 from ingest.segments.here import AT_ONCE_MAX, Segments
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import Cause, Reason
@@ -141,6 +141,31 @@ def test_a_load_waits_and_is_caught_up_with(shop: Shop) -> None:
     assert shop.store.pending.count() == len(users)
     assert shop.members("buyers") == set(users)
     assert shop.store.pending.count() == 0
+
+
+def test_who_was_looked_at_in_full_is_not_looked_at_again_for_the_same_cause(shop: Shop) -> None:
+    shop.define(BUYERS)
+    shop.order("asha")
+    asha = node_of(shop, "asha")
+    evaluator = Evaluator(shop.store, shop.rules)
+
+    def profiles(cause: Cause, looked: Cause) -> int:
+        found = evaluator.evaluate({asha: cause}, shop.catalogue(), shop.now, looked={asha: looked})
+        return found.profiles
+
+    assert profiles(Cause.EVENT, Cause.EVENT) == 0
+    assert profiles(Cause.EVENT, Cause.EVENT | Cause.MERGED) == 0
+    assert profiles(Cause.MERGED, Cause.EVENT) == 1
+    assert profiles(Cause.EVENT | Cause.TIME, Cause.EVENT) == 1
+
+
+def test_what_this_process_writes_is_noticed(shop: Shop) -> None:
+    with shop.store.transaction():
+        before = shop.store.written_here()
+        assert shop.store.written_here() == before
+    shop.order("asha")
+    with shop.store.transaction():
+        assert shop.store.written_here() != before
 
 
 def test_a_filling_that_was_cut_off_goes_on_where_it_was(shop: Shop) -> None:
