@@ -39,6 +39,8 @@ BATCH: Final = 200
 """Profiles of one transaction when catching up: events wait no longer than that takes."""
 CHANGES_AT_ONCE: Final = 100
 """Changes of people that are followed in one transaction."""
+LOOKED_MAX: Final = 100_000
+"""Profiles of one load that are remembered as looked at, some 10 MB."""
 LEAVES_AT_ONCE: Final = 500
 """Leaves of one transaction of a backfill in this process."""
 TOGETHER_MIN: Final = 20_000
@@ -144,7 +146,7 @@ class Segments:
         with self._store.transaction():
             catalogue = self.catalogue()
             # A person's leaves and devices wait each for itself: who was looked at for one was for all.
-            if self._looked_at != self._state(catalogue):
+            if self._looked_at != self._state(catalogue) or len(self._looked) > LOOKED_MAX:
                 self._looked.clear()
             self._looked_at = None
             causes = self._followed()

@@ -282,7 +282,3 @@ def _devices_of(members: Iterable[Node], parts: dict[Node, Part]) -> list[Node]:
     if len(newest) < 2:
         return list(newest)
     return sorted(newest, key=lambda device: (-newest[device], device))
-
-
-def _all(members: dict[Node, frozenset[Node]]) -> Iterable[Node]:
-    return (node for some in members.values() for node in some)
