@@ -43,7 +43,7 @@ def write(host: str, port: int, name: str, key: str, timeout_s: float = 10) -> N
 
 
 def read(host: str, port: int, name: str) -> set[bytes | None]:
-    return {key for (key,) in cql.query(host, port, f"SELECT k FROM {name}.seen", 10)}
+    return {key for (key,) in cql.query(host, port, f"SELECT k FROM {name}.seen", 30)}
 
 
 def test_a_node_answers(cassandra: Cassandra, cassandra_keyspace: str) -> None:
