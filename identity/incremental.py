@@ -1,6 +1,6 @@
 """What new evidence changes: people just unite, or their component is resolved again (DESIGN §3.2)."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from itertools import chain
 from typing import Protocol
 
@@ -94,10 +94,11 @@ def decide(
     # A link to a device joins nobody, but it counts: for a hub, and as what names a blocked value.
     ends = chain(((link.a, link.b) for link in links), ((must.a, must.b) for must in must_links))
     told = {node for pair in ends if any(map(names_device, pair)) for node in pair}
-    start |= {node for node in (*touched, *told) if not names_device(node)}
+    about = {node for node in touched if not names_device(node)}
+    start |= about.union(node for node in told if not names_device(node))
     if not start:
         return sure
-    component = _Component(reader)
+    component = _Component(reader, about)
     component.grow(start)
     if not component.nodes.isdisjoint(sure.resolved):
         component.grow(set(sure.resolved))
@@ -252,9 +253,10 @@ def _named(plain: Sequence[_Side], reader: _Reader) -> list[Cluster]:
 class _Component:
     """The nodes that touched nodes reach over links, refused ones too, without passing through hubs."""
 
-    def __init__(self, reader: _Reader) -> None:
+    def __init__(self, reader: _Reader, touched: Set[Node]) -> None:
         self._reader = reader
         self._known = reader.known
+        self._touched = touched
         self.nodes: set[Node] = set()
         self.hubs: set[Node] = set()
         self._held_hubs: dict[Node, Refusal] = {}
@@ -308,9 +310,12 @@ class _Component:
         return Refusal(hub, hub, HUB, f"linked to more than {most} others", since_ms)
 
     def _closed_hubs(self) -> set[Node]:
-        """Hubs that nothing here is about: no must-link names them, nor did one before."""
+        """Hubs that nothing here is about: no must-link names them, nor did one before.
+
+        One that was retracted may have been refused: then only the news says that it named the hub.
+        """
         must_linked = {node for must in self._must_links.values() for node in (must.a, must.b)}
-        return self._held_hubs.keys() - must_linked - self._before.keys()
+        return self._held_hubs.keys() - must_linked - self._before.keys() - self._touched
 
     def _neighbours(self, frontier: set[Node]) -> set[Node]:
         around = self._reader.around(frontier)

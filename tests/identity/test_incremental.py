@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import identity.incremental as incremental
 from identity.evidence import NEVER, KeepApart, Link, MustLink, pair
 from identity.incremental import Around, Change, decide
-from identity.nodes import Node
+from identity.nodes import Node, names_device
 from identity.resolve import Refusal, resolve
 from identity.rules import Rules
 from tests.identity.memory import Memory
@@ -46,7 +46,11 @@ def apply(world: Memory, step: Step, rules: Rules) -> Change | None:
     if step.kind == "unblock" and world.unnamed:
         touched = {sorted(world.unnamed)[step.chosen % len(world.unnamed)]}
         world.unnamed -= touched
-    return world.take(step.links, step.must_links, rules, touched)
+    change = world.take(step.links, step.must_links, rules, touched)
+    # A store may keep a refusal with both of its ends: news about them must reach each, also a hub.
+    people = {node for node in touched if not names_device(node)}
+    assert people <= (change.resolved if change else frozenset())
+    return change
 
 
 def check(world: Memory, rules: Rules) -> None:
