@@ -14,8 +14,9 @@ from identity.resolve import HUB, Cluster
 from storage.chunks import chunks
 from storage.conflicts import SEARCHED_MAX
 from storage.explaining import read_told
+from storage.gathering import people_of
 from storage.ports import Store
-from storage.sharing import people_named, person_of
+from storage.sharing import people_named
 
 BATCH: Final = 200
 """People or devices read at a time."""
@@ -80,7 +81,7 @@ def read_audit(store: Store, progress: Progress) -> Audit:
         links.add(link)
     devices = _devices(store, progress)
     ends = {end for each in refusals for end in (each.a, each.b)}
-    several, pairs = audit.contested(refusals, person_of(store, ends))
+    several, pairs = audit.contested(refusals, people_of(store, ends))
     known = store.identifiers.count()
     alone = sum(
         count - people.types[code_of(name)]
@@ -130,7 +131,7 @@ def _devices(store: Store, progress: Progress) -> audit.Devices:
     devices = audit.Devices()
     used = _counted(audit.users_of(store.devices.scan_uses()), "devices", progress)
     for batch in chunks(used, BATCH):
-        today = person_of(store, {user for _, users, _ in batch for user in users})
+        today = people_of(store, {user for _, users, _ in batch for user in users})
         for device, users, capped in batch:
             devices.add(device, {today[user] for user in users}, capped=capped)
     return devices

@@ -180,7 +180,7 @@ class Gatherer:
             asked |= wanted
             new = self._store.lookups.named(wanted)
             found |= new
-        return parts, found, [_devices_of(each.members, parts) for each in people]
+        return parts, found, [devices_of(each.members, parts) for each in people]
 
     def _person_of(
         self, uses: Mapping[Node, Sequence[Use]], profiles: Sequence[Resolved]
@@ -199,7 +199,8 @@ def people_of(store: Store, nodes: Collection[Node]) -> dict[Node, Node]:
     return {node: clusters[node].profile_id if node in clusters else node for node in nodes}
 
 
-def _devices_of(members: Iterable[Node], parts: Mapping[Node, Part]) -> list[Node]:
+def devices_of(members: Iterable[Node], parts: Mapping[Node, Part]) -> list[Node]:
+    """The devices that members used, newest first."""
     newest: dict[Node, int] = {}
     for node in members:
         part = parts.get(node)

@@ -1,12 +1,13 @@
 """What several people share, in words: an identifier that names many, and devices that they used."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from identity.evidence import Use
 from identity.explain import DEVICE, Obstacle
 from identity.nodes import Node
 from profiles.part import decode_lean
+from storage.gathering import devices_of, people_of
 from storage.ports import Store
 
 COUNTED_MAX: Final = 250
@@ -24,13 +25,7 @@ def people_named(store: Store, node: Node, most: int = COUNTED_MAX) -> str:
     others = {link.b if link.a == node else link.a for link in links}
     if len(others) > most:
         return f"more than {most:,} identifiers"
-    return _counted(len(set(person_of(store, others).values())))
-
-
-def person_of(store: Store, nodes: Collection[Node]) -> dict[Node, Node]:
-    """Today's profile ids of person nodes."""
-    clusters = store.people.clusters_of(sorted(nodes)) if nodes else {}
-    return {node: clusters[node].profile_id if node in clusters else node for node in nodes}
+    return _counted(len(set(people_of(store, others).values())))
 
 
 def _counted(people: int) -> str:
@@ -40,22 +35,12 @@ def _counted(people: int) -> str:
 def shared_devices(store: Store, one: Sequence[Node], other: Sequence[Node]) -> list[Obstacle]:
     """The devices that two people used, the newest first: those of who has fewer identifiers, by their uses."""
     few, many = sorted((one, other), key=len)
-    mine = _devices_of(store.parts.read(few), few)
-    newest = sorted(mine, key=lambda each: (-mine[each], each))[:LOOKED_AT_MAX]
+    parts = {node: decode_lean(blob) for node, blob in store.parts.read(few).items()}
+    newest = devices_of(few, parts)[:LOOKED_AT_MAX]
     uses_of = store.devices.uses_of(newest) if newest else {}
     users = {device: {use.person for use in uses} for device, uses in uses_of.items()}
     shared = [each for each in newest if not users.get(each, set()).isdisjoint(many)]
     return used_by(store, shared[:DEVICES_MAX], uses_of)
-
-
-def _devices_of(blobs: Mapping[Node, bytes], members: Sequence[Node]) -> dict[Node, int]:
-    """The devices that a person used, each with the newest event of theirs on it."""
-    newest: dict[Node, int] = {}
-    for blob in (blobs[member] for member in members if member in blobs):
-        body = decode_lean(blob).body
-        for device, last_ms in (body.devices if body else {}).items():
-            newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
-    return newest
 
 
 def used_by(
@@ -63,7 +48,7 @@ def used_by(
 ) -> list[Obstacle]:
     """That devices join nobody, and how many people used each."""
     users = {use.person for each in devices for use in uses_of.get(each, ()) if use.person}
-    today = person_of(store, users)
+    today = people_of(store, users)
     found = []
     for device in devices:
         uses = [use for use in uses_of.get(device, ()) if use.person]

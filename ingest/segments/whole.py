@@ -25,6 +25,7 @@ from profiles.segments.membership import (
     consent_told,
 )
 from profiles.segments.subject import Subject, subject_of
+from storage.gathering import devices_of, people_of
 from storage.ports import Store
 
 _NOBODY: Final[frozenset[Node]] = frozenset()
@@ -177,17 +178,15 @@ class Whole:
                 person_of.update(dict.fromkeys(cluster.members, cluster.profile_id))
         blobs = store.parts.read([*person_of, *own])
         parts = {node: decode_asked(blobs[node]) for node in person_of if node in blobs}
-        devices_of = {profile: _devices_of(some, parts) for profile, some in members.items()}
-        used = {device for some in devices_of.values() for device in some}
+        theirs = {profile: devices_of(some, parts) for profile, some in members.items()}
+        used = {device for some in theirs.values() for device in some}
         mine = set(own)
         blobs |= store.parts.read(used - mine)
         every = used | mine
         uses = store.devices.uses_of(every)
         users = {use.person for some in uses.values() for use in some if use.person}
         further = users.difference(person_of)
-        known = store.people.clusters_of(further) if further else {}
-        for node in further:
-            person_of[node] = known[node].profile_id if node in known else node
+        person_of |= people_of(store, further)
         devices = {
             node: self._device(blobs.get(node), uses.get(node, ()), person_of, own=node in mine)
             for node in every
@@ -196,7 +195,7 @@ class Whole:
         asked = (mine - settled) | used | (person_of.keys() - further)
         return _Read(
             members,
-            devices_of,
+            theirs,
             own,
             {node: type_ for node, (type_, _) in store.identifiers.get(asked).items()},
             parts,
@@ -222,11 +221,11 @@ class Whole:
 
     def _reach(self, profile_ids: Sequence[Node], read: _Read) -> dict[Node, tuple[Node, ...]]:
         """As `Evaluator.reach`, of members of segments alone."""
-        devices_of = {each: read.devices_of.get(each, [each]) for each in profile_ids}
-        devices = {device for some in devices_of.values() for device in some}
+        theirs = {each: read.devices_of.get(each, [each]) for each in profile_ids}
+        devices = {device for some in theirs.values() for device in some}
         companions = self._store.devices.companions_of(devices) if devices else {}
         found = {}
-        for profile_id, some in devices_of.items():
+        for profile_id, some in theirs.items():
             mine = dict.fromkeys(sorted(read.members.get(profile_id, ())))
             for device in some:
                 mine[device] = None
@@ -269,16 +268,3 @@ def _stand(
         kiosk=kiosk,
     )
     return _Found(before, after, told)
-
-
-def _devices_of(members: Iterable[Node], parts: dict[Node, Part]) -> list[Node]:
-    """The devices that members used, newest first."""
-    newest: dict[Node, int] = {}
-    for node in members:
-        part = parts.get(node)
-        if part is not None and part.body:
-            for device, last_ms in part.body.devices.items():
-                newest[Node(device)] = max(last_ms, newest.get(Node(device), last_ms))
-    if len(newest) < 2:
-        return list(newest)
-    return sorted(newest, key=lambda device: (-newest[device], device))
