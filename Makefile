@@ -4,6 +4,9 @@ VENV ?= .venv
 RUN = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
+# A test that takes ten minutes hangs: print what every thread does, and end. xdist cannot go on after that.
+HANGS = -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart 0
+
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -22,7 +25,7 @@ demo: $(READY) ## a real shop's events become people, profiles and recommendatio
 	$(VENV)/bin/onefold demo
 
 test: $(READY) lint ## lint, types, layers, and every test
-	$(RUN) -m pytest -n 2 --durations 30
+	$(RUN) -m pytest -n 2 --durations 30 $(HANGS)
 
 test-faults: $(READY) ## the faults in full, against real servers: an hour
 	$(RUN) -m pytest -m faults tests

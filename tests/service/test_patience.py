@@ -83,6 +83,19 @@ def test_the_first_signal_asks_and_the_second_ends(number: signal.Signals) -> No
         assert stuck.wait(timeout=20) == 128 + number
 
 
+def test_a_signal_that_another_thread_was_given_is_heard() -> None:
+    script = """
+import signal, threading
+from service.stopping import asked_to_stop
+with asked_to_stop() as stop:
+    other = threading.Thread(target=threading.Event().wait, daemon=True)
+    other.start()
+    threading.Timer(0.5, signal.pthread_kill, (other.ident, signal.SIGTERM)).start()
+    stop.wait()
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 0
+
+
 @pytest.mark.slow
 def test_serve_waits_for_cassandra_and_says_what_is_wrong(tmp_path: Path) -> None:
     pytest.importorskip("cassandra", reason="pip install 'onefold[cassandra]'")

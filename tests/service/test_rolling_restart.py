@@ -44,7 +44,7 @@ class Processes:
         self._data = data
         self._environ = os.environ | {
             "ONEFOLD_GRPC__PORT": str(rpc), "ONEFOLD_GRPC__REUSE_PORT": "true",
-            "ONEFOLD_GRPC__DRAIN_S": "0.3", "ONEFOLD_WORKER__METRICS_PORT": "0",
+            "ONEFOLD_GRPC__DRAIN_S": "0.3", "PYTHONFAULTHANDLER": "1", "ONEFOLD_WORKER__METRICS_PORT": "0",
             "ONEFOLD_COLLECTOR__PORT": str(http), "ONEFOLD_COLLECTOR__REUSE_PORT": "true",
         }  # fmt: skip
         self._running: list[subprocess.Popen[str]] = []
@@ -60,7 +60,11 @@ class Processes:
     def stop_oldest(self) -> None:
         with self._running.pop(0) as process:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=30) == 0, process.stderr and process.stderr.read()
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # it prints what each thread was doing
+            assert process.wait() == 0, process.stderr and process.stderr.read()
 
     def kill(self) -> None:
         for process in self._running:
