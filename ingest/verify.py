@@ -27,7 +27,7 @@ class Difference(msgspec.Struct, frozen=True):
     """Something live that does not follow from what is stored."""
 
     what: str
-    """`part`, `leaf`, `person`, `refusal`, `hub` or `segment`."""
+    """`part`, `leaf`, `person`, `refusal`, `hub`, `device` or `segment`."""
     id: str
     detail: str
 
@@ -66,7 +66,7 @@ def verify(
     progress: Callable[[int], None] = lambda events: None,
     now_ms: int | None = None,
 ) -> Report:
-    """Compare every part (or the first `sample`) with its timeline, and all people with all links.
+    """Compare every part (or the first `sample`) with its timeline, all people with all links, and all devices.
 
     With `now_ms` also the segments of their profiles, unless these are being filled; what still waits to be
     evaluated differs.
@@ -123,7 +123,7 @@ def _verify_people(store: Store, rules: Rules, report: Report) -> None:
     # numpy and scipy, which other commands do not need.
     from ingest.comparing import compare
 
-    comparison = compare(store, rules)
+    comparison = compare(store, rules, devices=True)
     report.links = comparison.links
     report.people = comparison.before().people
     for each in comparison.differences():

@@ -70,7 +70,8 @@ def _looked_at(workspace: Workspace, decisions: Sequence[Decision]) -> list[Pers
     with steps_progress() as progress:
         task = progress.add_task("looking at what would change", total=len(decisions))
         for some in chunks(decisions, DECISIONS_AT_ONCE):
-            changes += preview_all(workspace.store, workspace.config.identity, some).changes
+            plan = preview_all(workspace.store, workspace.config.identity, some)
+            changes += [*plan.changes, *plan.owners]
             progress.advance(task, len(some))
     return changes
 

@@ -81,5 +81,7 @@ def test_whose_devices_are_is_compared_shown_and_mended(
         database.execute("DELETE FROM device_owners")
     broken = json.loads(onefold("identity", "rebuild", "--json", ok=False).stdout)
     assert (broken["differences"], broken["changes"]) == (1, {"ownership": 1})
+    (found,) = json.loads(onefold("verify", "--json", ok=False).stdout)["examples"]
+    assert (found["what"], found["detail"]) == ("device", "missing")
     assert as_json("identity", "rebuild", "--load")["changes"] == {"ownership": 1}
-    assert as_json("identity", "rebuild")["differences"] == 0
+    assert as_json("verify")["differences"] == 0
