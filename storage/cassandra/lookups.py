@@ -8,8 +8,8 @@ from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from storage.cassandra.deciding import CassandraDecisions
 from storage.cassandra.devices import CassandraDevices
-from storage.cassandra.identity import (
-    CassandraEvidence,
+from storage.cassandra.evidence import CassandraEvidence
+from storage.cassandra.people import (
     CassandraIdentifiers,
     CassandraPeople,
     clusters_in,

@@ -8,13 +8,9 @@ from storage.cassandra.connection import Connection
 from storage.cassandra.deciding import CassandraChanges, CassandraDecisions
 from storage.cassandra.deliveries import CassandraDeliveries
 from storage.cassandra.devices import CassandraDevices, CassandraOwners
+from storage.cassandra.evidence import CassandraEvidence
 from storage.cassandra.grouped import Grouped, Written
 from storage.cassandra.holding import CassandraHolds
-from storage.cassandra.identity import (
-    CassandraEvidence,
-    CassandraIdentifiers,
-    CassandraPeople,
-)
 from storage.cassandra.ledger import (
     CassandraCatalog,
     CassandraDeadLetters,
@@ -22,6 +18,7 @@ from storage.cassandra.ledger import (
     CassandraPositions,
 )
 from storage.cassandra.lookups import CassandraLookups
+from storage.cassandra.people import CassandraIdentifiers, CassandraPeople
 from storage.cassandra.schema import check, may_decide, remember_once
 from storage.cassandra.scores import CassandraScores
 from storage.cassandra.segments import (
