@@ -6,7 +6,7 @@ from identity.decisions import Decision
 from identity.incremental import Around
 from identity.nodes import Node
 from storage.chunks import by_limit
-from storage.ports import Decisions, Evidence, People
+from storage.identity_ports import Decisions, Evidence, People
 
 
 def around_of(

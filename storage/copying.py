@@ -17,7 +17,8 @@ from profiles.part import decode
 from storage.chunks import chunks
 from storage.errors import Misconfigured
 from storage.evidence import all_decisions
-from storage.ports import Identifiers, Store, StoredPosition, TimelineQuery, TimelineRow
+from storage.identity_ports import Identifiers
+from storage.ports import Store, StoredPosition, TimelineQuery, TimelineRow
 
 BATCH: Final = 500
 """Rows in one call: some 30 grouped requests, and 1 MB of events."""

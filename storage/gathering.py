@@ -11,7 +11,8 @@ from identity.evidence import Use
 from identity.nodes import Node, names_device
 from identity.rules import Rules
 from profiles.part import Body, Part, Visit, decode, visit_spans
-from storage.ports import Held, Named, Store
+from storage.identity_ports import Held, Named
+from storage.ports import Store
 
 NEWEST: Final = 1 << 62
 """Nothing happened: whatever may be needed of it is there."""

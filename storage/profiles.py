@@ -17,8 +17,9 @@ from profiles.profile import Member, Profile, active, assemble
 from profiles.segments.subject import subject_of
 from storage.catalogues import Catalogues
 from storage.gathering import Answer, Gathered, Gatherer, Resolved
+from storage.identity_ports import Named
 from storage.keys import Vault
-from storage.ports import Named, Store, TimelineQuery, TimelineRow
+from storage.ports import Store, TimelineQuery, TimelineRow
 
 
 class Lookup(msgspec.Struct, frozen=True):

@@ -23,7 +23,8 @@ from profiles.segments.membership import (
 )
 from profiles.segments.subject import Subject, subject_of
 from storage.gathering import Answer, Gathered, Gatherer, Resolved, people_of
-from storage.ports import Named, Store
+from storage.identity_ports import Named
+from storage.ports import Store
 
 REACH_MAX: Final = 50
 """Identifiers of one profile that destinations may use, its own first, then those of its newest devices."""

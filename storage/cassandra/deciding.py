@@ -26,7 +26,7 @@ _changes = msgspec.msgpack.Decoder(list[PersonChange]).decode
 
 
 class CassandraDecisions:
-    """`storage.ports.Decisions`."""
+    """`storage.identity_ports.Decisions`."""
 
     def __init__(
         self, facts: Grouped, clock: WriterClock, note: Callable[[Iterable[Node]], None]
@@ -128,7 +128,7 @@ def _sorted(rows: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
 
 
 class CassandraChanges:
-    """`storage.ports.Changes`: announced in one row, published as a log with a part for each epoch.
+    """`storage.identity_ports.Changes`: announced in one row, published as a log with a part for each epoch.
 
     What is not published yet is one row that is replaced: a queue of rows would leave a tombstone each.
     """

@@ -15,7 +15,7 @@ _ownership = msgspec.msgpack.Decoder(Ownership).decode
 
 
 class CassandraDevices:
-    """`storage.ports.Devices`: registers that any number of workers write without reading."""
+    """`storage.identity_ports.Devices`: registers that any number of workers write without reading."""
 
     def __init__(self, facts: Grouped) -> None:
         self._facts = facts
@@ -80,7 +80,7 @@ def _use(row: tuple[Any, ...]) -> Use:
 
 
 class CassandraOwners:
-    """`storage.ports.Owners`."""
+    """`storage.identity_ports.Owners`."""
 
     def __init__(self, facts: Grouped, clock: WriterClock) -> None:
         self._facts = facts

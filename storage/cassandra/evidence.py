@@ -36,7 +36,7 @@ _must_blob = msgspec.msgpack.Decoder(_MustBlob)
 
 
 class CassandraEvidence:
-    """`storage.ports.Evidence`. Links have one writer: they are read, merged and written back."""
+    """`storage.identity_ports.Evidence`. Links have one writer: they are read, merged and written back."""
 
     def __init__(self, facts: Grouped, clock: WriterClock) -> None:
         self._facts = facts

@@ -16,11 +16,11 @@ from storage.cassandra.people import (
     refusals_in,
 )
 from storage.chunks import by_limit
-from storage.ports import Held, Named
+from storage.identity_ports import Held, Named
 
 
 class CassandraLookups:
-    """`storage.ports.Lookups`: each call is one round trip, or two where more than links names somebody."""
+    """`storage.identity_ports.Lookups`: one round trip, or two where more than links names somebody."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ _node_blob = msgspec.msgpack.Decoder(NodeBlob)
 
 
 class CassandraPeople:
-    """`storage.ports.People`: one cell a node, all written by the holder of the lease."""
+    """`storage.identity_ports.People`: one cell a node, all written by the holder of the lease."""
 
     def __init__(self, derived: Grouped, clock: WriterClock) -> None:
         self._derived = derived
@@ -155,7 +155,7 @@ class CassandraPeople:
 
 
 class CassandraIdentifiers:
-    """`storage.ports.Identifiers`."""
+    """`storage.identity_ports.Identifiers`."""
 
     def __init__(self, facts: Grouped) -> None:
         self._facts = facts

@@ -29,24 +29,19 @@ from storage.cassandra.segments import (
 from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.stamps import WriterClock
 from storage.errors import KeyMismatch
-from storage.keys import Keys, load_keys
-from storage.metrics import UNMETERED, StoreMeter
-from storage.ports import (
-    Catalog,
+from storage.identity_ports import (
     Changes,
-    DeadLetters,
     Decisions,
     Devices,
     Evidence,
     Identifiers,
-    Leases,
     Lookups,
     Owners,
-    Parts,
     People,
-    Positions,
-    Timeline,
 )
+from storage.keys import Keys, load_keys
+from storage.metrics import UNMETERED, StoreMeter
+from storage.ports import Catalog, DeadLetters, Leases, Parts, Positions, Timeline
 from storage.segment_ports import (
     Backfills,
     Definitions,

@@ -17,7 +17,7 @@ _FIRST: Final = (1 << 62, "")
 
 
 class SqliteDecisions:
-    """`storage.ports.Decisions`."""
+    """`storage.identity_ports.Decisions`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +72,7 @@ class SqliteDecisions:
 
 
 class SqliteChanges:
-    """`storage.ports.Changes`."""
+    """`storage.identity_ports.Changes`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

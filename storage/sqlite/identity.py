@@ -17,7 +17,7 @@ _ownership = msgspec.msgpack.Decoder(Ownership).decode
 
 
 class SqliteEvidence:
-    """`storage.ports.Evidence`."""
+    """`storage.identity_ports.Evidence`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -143,7 +143,7 @@ class SqliteEvidence:
 
 
 class SqliteDevices:
-    """`storage.ports.Devices`."""
+    """`storage.identity_ports.Devices`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -195,7 +195,7 @@ class SqliteDevices:
 
 
 class SqliteOwners:
-    """`storage.ports.Owners`."""
+    """`storage.identity_ports.Owners`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -230,7 +230,7 @@ class SqliteOwners:
 
 
 class SqlitePeople:
-    """`storage.ports.People`."""
+    """`storage.identity_ports.People`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -315,7 +315,7 @@ class SqlitePeople:
 
 
 class SqliteIdentifiers:
-    """`storage.ports.Identifiers`."""
+    """`storage.identity_ports.Identifiers`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -8,13 +8,13 @@ from identity.incremental import Around
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from storage.around import around_of
-from storage.ports import Decisions, Evidence, Held, Named, People
+from storage.identity_ports import Decisions, Evidence, Held, Named, People
 from storage.sqlite.database import Database
 from storage.sqlite.identity import cluster_from, uses_from
 
 
 class SqliteLookups:
-    """`storage.ports.Lookups`."""
+    """`storage.identity_ports.Lookups`."""
 
     def __init__(
         self,

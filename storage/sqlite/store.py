@@ -7,24 +7,18 @@ from pathlib import Path
 
 from storage.columns import Columns
 from storage.errors import KeyMismatch
-from storage.keys import Keys, create_keys, load_keys
-from storage.ports import (
-    Catalog,
+from storage.identity_ports import (
     Changes,
-    DeadLetters,
     Decisions,
     Devices,
     Evidence,
     Identifiers,
-    Leases,
     Lookups,
     Owners,
-    Parts,
     People,
-    Positions,
-    Store,
-    Timeline,
 )
+from storage.keys import Keys, create_keys, load_keys
+from storage.ports import Catalog, DeadLetters, Leases, Parts, Positions, Store, Timeline
 from storage.segment_ports import Backfills, Definitions, Deliveries, Memberships, Pending, Scores
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
 from storage.sqlite.columns import SqliteColumns

@@ -12,16 +12,8 @@ from identity.evidence import NEVER, Companion, Link, Match, MustLink, Use
 from identity.nodes import Node, NodeHasher
 from identity.owning import Ownership, tell
 from identity.resolve import Cluster, Refusal
-from storage.ports import (
-    CatalogItem,
-    DeadLetter,
-    Held,
-    Named,
-    Store,
-    StoredPosition,
-    TimelineQuery,
-    TimelineRow,
-)
+from storage.identity_ports import Held, Named
+from storage.ports import CatalogItem, DeadLetter, Store, StoredPosition, TimelineQuery, TimelineRow
 from storage.sqlite import SqliteStore
 
 hasher = NodeHasher(b"k" * 32)

@@ -10,7 +10,7 @@ from identity.resolve import Cluster
 from profiles.segments.catalogue import Edit
 from profiles.segments.membership import NEVER_MS, Standing, Transition
 from storage.around import around_of
-from storage.ports import Held, Named
+from storage.identity_ports import Held, Named
 from storage.segment_ports import TIMER_SHARDS, Backfill, Kept
 
 if TYPE_CHECKING:
