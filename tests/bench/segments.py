@@ -18,7 +18,7 @@ from service.keeping import KeepingCurrent
 from tests.bench.report import goal, machine
 from tests.bench.segments_data import define, mixed
 from tests.bench.segments_live import compare
-from tests.bench.segments_people import many, simulate
+from tests.bench.segments_people import many_again, simulate
 from tests.workspace import NOON, Workspace
 
 LIVE_GOAL = 2.0
@@ -53,7 +53,7 @@ def fill(options: argparse.Namespace) -> None:
     """Twenty segments over everybody, three times with other thresholds; then previews."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        world, newest = many(Path(folder), options.profiles, mixed(20))
+        world, newest = many_again(options.keep, Path(folder), options.profiles, mixed(20))
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
         print(
             f"{options.profiles:,} profiles ({world.store.parts.count():,} leaves, {size / 1e6:,.0f} MB) made "
@@ -154,6 +154,9 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--segments", type=int, default=200)
     parser.add_argument("--profiles", type=int, default=1_000_000)
+    parser.add_argument(
+        "--keep", type=Path, help="make the store to fill here, or fill a copy of what is here"
+    )
     parser.add_argument("--visits", type=float, default=1.0, help="visits a day, for timelines")
     options = parser.parse_args()
     print(machine("msgspec"), f"load {os.getloadavg()[0]:.1f}", flush=True)

@@ -6,6 +6,7 @@ type. Copies have no timelines: their parts hold what the segments need that wer
 """
 
 import hashlib
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -26,6 +27,7 @@ PEOPLE: Final = 1_500
 VISITS_PER_DAY: Final = 0.04
 """A good visit a person and month, of some eleven events: more is what few people do."""
 AT_ONCE: Final = 5_000
+_NEWEST: Final = "newest_ms"
 
 
 class Original(msgspec.Struct):
@@ -146,3 +148,20 @@ def many(folder: Path, profiles: int, trees: Trees) -> tuple[Workspace, int]:
     fill_store(made, some, profiles)
     made.store.next_offset(10)
     return made, newest
+
+
+def many_again(
+    kept: Path | None, folder: Path, profiles: int, trees: Trees
+) -> tuple[Workspace, int]:
+    """`many` in a folder: a copy of what is kept elsewhere, which is made if it is not there yet."""
+    if kept is None:
+        return many(folder, profiles, trees)
+    told = kept / _NEWEST
+    if not told.exists():
+        world, newest = many(kept, profiles, trees)
+        world.close()
+        told.write_text(str(newest))
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    world = Workspace(folder)
+    world.now = int(told.read_text())
+    return world, world.now
