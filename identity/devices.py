@@ -141,6 +141,24 @@ def owners_of(
     return [_whose(visit, history, rules) for visit in visits]
 
 
+def user_of_all(
+    visits: Sequence[tuple[int, int]], uses: Sequence[Use], rules: Rules
+) -> Node | None:
+    """The one identifier that used a device, if all visits are its person's and the first and the last show it.
+
+    None: ask `owners_of`, which finds the same, of any device. `visits` may be the first and the last alone.
+    """
+    person = uses[0].person if uses else None
+    # A logout, too, is a use: by nobody.
+    if not person or any(use.person != person for use in uses):
+        return None
+    most = rules.before_first_use_max_days
+    if most is not None and min([use.first_ms for use in uses]) - visits[0][1] > most * DAY_MS:
+        return None
+    idle_ms = visits[-1][0] - max([use.last_ms for use in uses])
+    return None if idle_ms > rules.owner_idle_max_days * DAY_MS else person
+
+
 class Known(NamedTuple):
     """What is known of a device at some time."""
 

@@ -28,6 +28,8 @@ _CODES: Final = {
     GA_CLIENT_ID: 0x803,
     ADVERTISING_ID: 0x804,
 }
+TYPES: Final = frozenset(_CODES)
+"""Types whose code is theirs alone."""
 _FIRST_EXTERNAL: Final = 0x100
 _EXTERNAL_CODES: Final = 0x700
 """External ids take codes 0x100-0x7ff, by the hash of their type's name."""

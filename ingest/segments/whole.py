@@ -4,14 +4,14 @@ What `Evaluator` finds for any profile and any cause, for the one cause of a bac
 of it: nothing is built that nobody asks for. What it leaves to `Evaluator` it says.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from identity.devices import owners_of
+from identity.devices import owners_of, user_of_all
 from identity.evidence import Use
-from identity.nodes import Node, names_device
+from identity.nodes import TYPES, Node, code_of, names_device, type_code
 from identity.rules import Rules
 from ingest.segments.evaluating import REACH_MAX, ended
 from profiles.part import Body, Part, decode_asked, visit_spans
@@ -28,8 +28,6 @@ from profiles.segments.subject import Subject, subject_of
 from storage.gathering import devices_of, people_of
 from storage.ports import Store
 
-_NOBODY: Final[frozenset[Node]] = frozenset()
-
 
 class Seen(NamedTuple):
     """What was found for the profiles of some leaves."""
@@ -44,18 +42,24 @@ class _Device(NamedTuple):
     """A device that somebody of the leaves used, or that is one of them."""
 
     part: Part
-    people: frozenset[Node] | set[Node]
-    """Today's profile ids of those who used it."""
-    owners: Sequence[Node | None]
+    kiosk: bool
+    """Whether more people used it than a device has owners."""
+    owners: Sequence[Node | None] = ()
     """Whose each visit is; empty: all of them are nobody's."""
+    owner: Node | None = None
+    """Whose all visits are."""
 
     @property
     def settled(self) -> bool:
         """Whether nothing of it is nobody's."""
-        return bool(self.owners) and not self.part.body and None not in self.owners
+        if self.part.body:
+            return False
+        return self.owner is not None or (bool(self.owners) and None not in self.owners)
 
     def visits_of(self, person: Node | None) -> list[Body]:
         """What happened in the visits of somebody, or of nobody."""
+        if self.owner is not None:
+            return [visit.body for visit in self.part.visits] if self.owner == person else []
         if not self.owners:
             return [] if person else [visit.body for visit in self.part.visits]
         pairs = zip(self.part.visits, self.owners, strict=True)
@@ -71,12 +75,11 @@ class _Read(msgspec.Struct):
     """The devices that each person used, newest first."""
     own: list[Node]
     """The devices among the leaves."""
-    types: dict[Node, str]
+    types: Mapping[Node, str]
+    """Of those whose type some segment asks for."""
     parts: dict[Node, Part]
     """Of members."""
     devices: dict[Node, _Device]
-    settled: set[Node]
-    """Devices of `own` of which every visit is somebody's: they are in no segment."""
     ready: bool
     """Whether the parts hold all that segments need."""
 
@@ -99,10 +102,10 @@ class Whole:
         """All profiles of leaves, for whatever is defined. None: some need more, and `Evaluator` must look."""
         if catalogue.asks_scores:
             return None
-        read = self._read(leaves, catalogue.collects_since)
-        wanted = read.members.keys() | set(read.own)
-        if not read.ready or not read.types.keys() >= wanted - read.settled:
+        read = self._read(leaves, catalogue)
+        if not read.ready:
             return None
+        wanted = read.members.keys() | set(read.own)
         held = self._store.memberships.get(wanted | set(leaves))
         found = [
             *self._people(read, held, catalogue, now_ms),
@@ -148,20 +151,20 @@ class Whole:
     ) -> Iterable[_Found]:
         for node in read.own:
             device = read.devices[node]
-            bodies = device.visits_of(None)
+            bodies = [] if device.owner is not None else device.visits_of(None)
             if device.part.body:
                 bodies.append(device.part.body)
-            kiosk = len(device.people) > self._rules.owners_max
             before = held.get(node)
             if before is None:
-                if not bodies and not kiosk:
+                if not bodies and not device.kiosk:
                     # Whoever used it has all of its visits, as of most devices.
                     continue
                 before = Standing(profile_id=node)
-            subject = subject_of(bodies, (read.types[node],)) if bodies else None
-            yield _stand(before, subject, catalogue, now_ms, kiosk=kiosk)
+            types = (read.types[node],) if node in read.types else ()
+            subject = subject_of(bodies, types) if bodies else None
+            yield _stand(before, subject, catalogue, now_ms, kiosk=device.kiosk)
 
-    def _read(self, leaves: Sequence[Node], since: int) -> _Read:
+    def _read(self, leaves: Sequence[Node], catalogue: Catalogue) -> _Read:
         store = self._store
         own = [leaf for leaf in leaves if names_device(leaf)]
         people = [leaf for leaf in leaves if not names_device(leaf)]
@@ -183,41 +186,75 @@ class Whole:
         mine = set(own)
         blobs |= store.parts.read(used - mine)
         every = used | mine
-        uses = store.devices.uses_of(every)
-        users = {use.person for some in uses.values() for use in some if use.person}
-        further = users.difference(person_of)
-        person_of |= people_of(store, further)
-        devices = {
-            node: self._device(blobs.get(node), uses.get(node, ()), person_of, own=node in mine)
-            for node in every
-        }
-        settled = {node for node in own if devices[node].settled}
-        asked = (mine - settled) | used | (person_of.keys() - further)
+        asked = [*person_of, *every]
+        devices = self._devices_of(every, mine, blobs, person_of)
+        since = catalogue.collects_since
         return _Read(
             members,
             theirs,
             own,
-            {node: type_ for node, (type_, _) in store.identifiers.get(asked).items()},
+            self._types(asked, catalogue),
             parts,
             devices,
-            settled,
             all(
                 part.collected_at >= since or part.offset < 0
                 for part in (*parts.values(), *(device.part for device in devices.values()))
             ),
         )
 
+    def _types(self, nodes: Iterable[Node], catalogue: Catalogue) -> Mapping[Node, str]:
+        """Which nodes are of a type that some segment asks for."""
+        asked = {code_of(each): each for each in catalogue.asks_types}
+        if not asked:
+            return {}
+        found = {node: asked[code] for node in nodes if (code := type_code(node)) in asked}
+        # Two types that a shop made up may share a code.
+        unsure = [node for node, type_ in found.items() if type_ not in TYPES]
+        if unsure:
+            found |= {
+                node: type_ for node, (type_, _) in self._store.identifiers.get(unsure).items()
+            }
+        return found
+
+    def _devices_of(
+        self,
+        nodes: Collection[Node],
+        own: Collection[Node],
+        blobs: Mapping[Node, bytes],
+        person_of: dict[Node, Node],
+    ) -> dict[Node, _Device]:
+        uses = self._store.devices.uses_of(nodes)
+        # Who is not among the people of the leaves is somebody else, whoever that is: what it takes more of
+        # them to know is whether they are one.
+        further: set[Node] = set()
+        for some in uses.values():
+            if len(some) > 1:
+                others = {use.person for use in some if use.person and use.person not in person_of}
+                if len(others) > 1:
+                    further |= others
+        known = person_of | people_of(self._store, further) if further else person_of
+        return {
+            node: self._device(blobs.get(node), uses.get(node, ()), known, own=node in own)
+            for node in nodes
+        }
+
     def _device(
-        self, blob: bytes | None, uses: Sequence[Use], person_of: dict[Node, Node], *, own: bool
+        self, blob: bytes | None, uses: Sequence[Use], person_of: Mapping[Node, Node], *, own: bool
     ) -> _Device:
-        people = {person_of[use.person] for use in uses if use.person} if uses else _NOBODY
-        nobodys = not people or len(people) > self._rules.owners_max
+        people = {person_of.get(use.person, use.person) for use in uses if use.person}
+        kiosk = len(people) > self._rules.owners_max
         # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
-        part = decode_asked(blob) if blob and (own or not nobodys) else Part()
-        if nobodys or not part.visits:
-            return _Device(part, people, ())
-        owned = owners_of(visit_spans(part), uses, person_of.__getitem__, self._rules)
-        return _Device(part, people, [each.person for each in owned])
+        part = decode_asked(blob) if blob and (own or (people and not kiosk)) else Part()
+        if kiosk or not people or not part.visits:
+            return _Device(part, kiosk)
+        first, last = part.visits[0], part.visits[-1]
+        ends = ((first.start_ms, first.end_ms), (last.start_ms, last.end_ms))
+        if user := user_of_all(ends, uses, self._rules):
+            return _Device(part, kiosk, owner=person_of.get(user, user))
+        owned = owners_of(
+            visit_spans(part), uses, lambda node: person_of.get(node, node), self._rules
+        )
+        return _Device(part, kiosk, [each.person for each in owned])
 
     def _reach(self, profile_ids: Sequence[Node], read: _Read) -> dict[Node, tuple[Node, ...]]:
         """As `Evaluator.reach`, of members of segments alone."""

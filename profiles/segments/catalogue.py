@@ -13,7 +13,7 @@ from profiles.segments.collect import Collecting, Collector, collector_for, coll
 from profiles.segments.computed import Computer
 from profiles.segments.evaluate import Judges
 from profiles.segments.references import references, sensitive
-from profiles.segments.tree import ComputedTrait, Definition, Score, Segment, conditions
+from profiles.segments.tree import ComputedTrait, Definition, Has, Score, Segment, conditions
 
 NOTHING: Final = 0
 """The revision before the first edit."""
@@ -215,6 +215,16 @@ class Catalogue:
             isinstance(each, Score)
             for segment in self.segments.values()
             for each in conditions(segment.who)
+        )
+
+    @cached_property
+    def asks_types(self) -> frozenset[str]:
+        """The types of identifiers that some segment asks for."""
+        return frozenset(
+            each.identifier_type
+            for segment in self.segments.values()
+            for each in conditions(segment.who)
+            if isinstance(each, Has)
         )
 
     @cached_property

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from identity.devices import Known, Owned, Why, all_stay, owners_of, present_owner
+from identity.devices import Known, Owned, Why, all_stay, owners_of, present_owner, user_of_all
 from identity.evidence import Use
 from identity.nodes import Node, NodeHasher
 from identity.rules import Rules
@@ -189,6 +189,29 @@ def test_the_fast_answer_is_the_plain_one(
     assert owner(*uses, at=at, minutes=minutes, rules=rules) == said_plainly(
         at, at + minutes * MINUTE, uses, rules
     )
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([ASHA, ASHA, LOGOUT, RAVI]), st.integers(0, 90)), max_size=4
+    ),
+    st.lists(st.integers(0, 90), min_size=1, max_size=4, unique=True),
+    st.sampled_from([None, 1]),
+)
+def test_who_has_all_visits_by_the_first_and_the_last_has_each(
+    used: list[tuple[Node, int]], starts: list[int], before_days: int | None
+) -> None:
+    rules = Rules(owner_idle_max_days=1, before_first_use_max_days=before_days)
+    uses = [use(person, NOON + at * HOUR) for person, at in used]
+    visits = [(NOON + at * HOUR, NOON + at * HOUR + 5 * MINUTE) for at in sorted(starts)]
+    user = user_of_all((visits[0], visits[-1]), uses, rules)
+    owned = {each.person for each in owners_of(visits, uses, lambda node: node, rules)}
+    if user is not None:
+        assert owned == {user}
+    elif {person for person, _ in used} == {ASHA} and owned == {ASHA}:
+        # A login soon after the first visit decides it however long ago; nothing else is missed.
+        assert before_days is not None
 
 
 @given(some_uses(), st.randoms(use_true_random=False), st.integers(0, 62))
