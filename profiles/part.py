@@ -5,6 +5,7 @@ Each cap keeps the "N smallest" or "N newest" of a set that only grows, so a cap
 the order either.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final, cast
 
 import msgspec
@@ -169,6 +170,14 @@ class Part(msgspec.Struct, array_like=True, gc=False):
     """The largest `key_ms` that was counted: an event past it cannot have been counted before."""
     collected_at: int = 0
     """The revision of the segments whose collectors have seen all its events; later ones have not."""
+
+
+def bodies_of(visits: Iterable[Visit]) -> list[Body]:
+    """What happened in each of some visits, for whoever asks once and changes nothing."""
+    return [
+        visit.opened_by.decode(held) if isinstance(held := visit.held, msgspec.Raw) else held
+        for visit in visits
+    ]
 
 
 def visit_spans(part: Part) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from identity.evidence import Use
 from identity.nodes import TYPES, Node, code_of, names_device, type_code
 from identity.rules import Rules
 from ingest.segments.evaluating import REACH_MAX, ended
-from profiles.part import Body, Part, decode_asked, visit_spans
+from profiles.part import Body, Part, bodies_of, decode_asked, visit_spans
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import (
     NEVER_MS,
@@ -59,11 +59,11 @@ class _Device(NamedTuple):
     def visits_of(self, person: Node | None) -> list[Body]:
         """What happened in the visits of somebody, or of nobody."""
         if self.owner is not None:
-            return [visit.body for visit in self.part.visits] if self.owner == person else []
+            return bodies_of(self.part.visits) if self.owner == person else []
         if not self.owners:
-            return [] if person else [visit.body for visit in self.part.visits]
+            return [] if person else bodies_of(self.part.visits)
         pairs = zip(self.part.visits, self.owners, strict=True)
-        return [visit.body for visit, owner in pairs if owner == person]
+        return bodies_of([visit for visit, owner in pairs if owner == person])
 
 
 class _Read(msgspec.Struct):
@@ -107,15 +107,12 @@ class Whole:
             return None
         wanted = read.members.keys() | set(read.own)
         held = self._store.memberships.get(wanted | set(leaves))
-        found = [
-            *self._people(read, held, catalogue, now_ms),
-            *self._devices(read, held, catalogue, now_ms),
-        ]
+        people = self._people(read, held, catalogue, now_ms)
+        devices = self._devices(read, held, catalogue, now_ms)
+        found = [each for each in (*people, *devices) if each]
         seen = Seen(len(wanted), [], [])
         reach = self._reach([each.after.profile_id for each in found if each.after.segments], read)
         for before, stood, told in found:
-            if stood.empty and stood.profile_id not in held:
-                continue
             seen.told.extend(told)
             after = stood
             if stood.segments:
@@ -131,7 +128,7 @@ class Whole:
 
     def _people(
         self, read: _Read, held: dict[Node, Standing], catalogue: Catalogue, now_ms: int
-    ) -> Iterable[_Found]:
+    ) -> Iterable[_Found | None]:
         for profile_id, members in read.members.items():
             bodies: list[Body] = []
             for node in members:
@@ -141,28 +138,25 @@ class Whole:
             devices = read.devices_of[profile_id]
             for device in devices:
                 bodies += read.devices[device].visits_of(profile_id)
-            types = {read.types[n] for n in (*members, *devices) if n in read.types}
+            types = [read.types[n] for n in (*members, *devices) if n in read.types]
             subject = subject_of(bodies, types) if bodies else None
-            before = held.get(profile_id) or Standing(profile_id=profile_id)
-            yield _stand(before, subject, catalogue, now_ms)
+            yield _stand(profile_id, held.get(profile_id), subject, catalogue, now_ms)
 
     def _devices(
         self, read: _Read, held: dict[Node, Standing], catalogue: Catalogue, now_ms: int
-    ) -> Iterable[_Found]:
+    ) -> Iterable[_Found | None]:
         for node in read.own:
             device = read.devices[node]
             bodies = [] if device.owner is not None else device.visits_of(None)
             if device.part.body:
                 bodies.append(device.part.body)
             before = held.get(node)
-            if before is None:
-                if not bodies and not device.kiosk:
-                    # Whoever used it has all of its visits, as of most devices.
-                    continue
-                before = Standing(profile_id=node)
+            if before is None and not bodies and not device.kiosk:
+                # Whoever used it has all of its visits, as of most devices.
+                continue
             types = (read.types[node],) if node in read.types else ()
             subject = subject_of(bodies, types) if bodies else None
-            yield _stand(before, subject, catalogue, now_ms, kiosk=device.kiosk)
+            yield _stand(node, before, subject, catalogue, now_ms, kiosk=device.kiosk)
 
     def _read(self, leaves: Sequence[Node], catalogue: Catalogue) -> _Read:
         store = self._store
@@ -273,30 +267,39 @@ class Whole:
 
 
 def _stand(
-    before: Standing,
+    profile_id: Node,
+    held: Standing | None,
     subject: Subject | None,
     catalogue: Catalogue,
     now_ms: int,
     *,
     kiosk: bool = False,
-) -> _Found:
+) -> _Found | None:
+    """What is to be kept and told of a profile of which `held` is kept; None: nothing was, and nothing is."""
     now_in: dict[str, bool] = {}
     dues: dict[str, int] = {}
-    if subject is None:
-        now_in = dict.fromkeys(before.segments, False)
-    else:
-        if before.segments:
-            now_in = dict.fromkeys(before.segments.keys() - catalogue.broken.keys(), False)
+    if held and held.segments:
+        gone = held.segments.keys() - catalogue.broken.keys() if subject else held.segments
+        now_in = dict.fromkeys(gone, False)
+    if subject is not None:
         for segment_id, judge in catalogue.judges.may_hold(subject.collected):
-            now_in[segment_id], until_ms, _ = judge(subject, now_ms)
+            member, until_ms, _ = judge(subject, now_ms)
+            if member:
+                now_in[segment_id] = True
             if until_ms < NEVER_MS:
                 dues[segment_id] = until_ms
+    if held is None:
+        if not now_in and not dues and not kiosk:
+            return None
+        before = Standing(profile_id=profile_id)
+    else:
+        before = held
     segments, told = changed(before, now_in, now_ms, Reason.DEFINED)
     consent = dict(subject.consent) if subject and segments else {}
     if before.segments:
         told += consent_told(before, segments, consent, now_ms, before.sequence + len(told))
     after = Standing(
-        profile_id=before.profile_id,
+        profile_id=profile_id,
         segments=segments,
         due_ms=min(dues.values()) if dues else NEVER_MS,
         dues=dues,

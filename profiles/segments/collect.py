@@ -254,12 +254,18 @@ def trim(collected: Collected) -> None:
     hits = collected.hits
     hits.sort(reverse=True)
     if len(hits) > HITS_MAX:
-        days = dict(collected.days)
+        counts: dict[int, int] = {}
+        amounts: dict[int, int] = {}
         for hit in hits[HITS_MAX:]:
             day = hit.time_ms // DAY_MS
-            count, amount = days.get(day, (0, 0))
-            days[day] = (count + 1, amount + _summed(hit))
+            counts[day] = counts.get(day, 0) + 1
+            if isinstance(hit.value, int):
+                amounts[day] = amounts.get(day, 0) + hit.value
         del hits[HITS_MAX:]
+        days = dict(collected.days)
+        for day, more in counts.items():
+            count, amount = days.get(day, (0, 0))
+            days[day] = (count + more, amount + amounts.get(day, 0))
         collected.days = days
     if collected.days:
         oldest = hits[0].time_ms // DAY_MS - HIT_DAYS_MAX

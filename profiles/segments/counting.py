@@ -108,14 +108,18 @@ class Counting:
 
     def _at_once(self, some: Sequence[Collected], now_ms: int) -> Verdict | None:
         """What needs no timeline: nothing is new enough, all is too little, or the newest is enough."""
-        newest = [each.hits[0] for each in some if each.hits]
-        if not newest:
+        last: Hit | None = None
+        total = 0
+        for each in some:
+            total += each.total
+            if each.hits and (last is None or each.hits[0].time_ms > last.time_ms):
+                last = each.hits[0]
+        if last is None:
             return None
-        last = max(newest) if len(newest) > 1 else newest[0]
         low, _ = self._span.bounds(now_ms)
         if self._endless and last.time_ms < low:
             return self._nothing
-        if self._least and self._too_little(some):
+        if self._least and self._too_little(some, total):
             return _NO
         enough = self._enough
         if len(some) == 1 and 0 < enough <= len(some[0].hits):
@@ -128,11 +132,8 @@ class Counting:
         at = kept[-1].time_ms
         return _NO if at < low else Verdict(True, self._span.leaves_at(at))
 
-    def _too_little(self, some: Sequence[Collected]) -> bool:
+    def _too_little(self, some: Sequence[Collected], total: int) -> bool:
         """Whether all that there ever was is less than is wanted, whatever of it is the same."""
-        total = 0
-        for each in some:
-            total += each.total
         if self._of is Of.COUNT or total >= self._least:
             return total < self._least
         return self._least > sum(

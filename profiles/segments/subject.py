@@ -56,9 +56,13 @@ def subject_of(
     """The subject whose parts are `bodies`; their order does not matter."""
     parts = list(bodies)
     collected: dict[int, list[Collected]] = {}
+    first_ms = last_ms = None
     if len(parts) == 1:
-        consent = parts[0].consent
-        collected = {number: [some] for number, some in parts[0].collected.items()}
+        body = parts[0]
+        consent = body.consent
+        collected = {number: [some] for number, some in body.collected.items()}
+        if body.events:
+            first_ms, last_ms = body.first_ms, body.last_ms
     else:
         consent = {}
         for body in parts:
@@ -71,11 +75,13 @@ def subject_of(
                 known = consent.get(purpose)
                 if known is None or stated.beats(known):
                     consent[purpose] = stated
-    heard = [body for body in parts if body.events]
+        if any(body.events for body in parts):
+            first_ms = min([body.first_ms for body in parts])
+            last_ms = max([body.last_ms for body in parts])
     return Subject(
         traits=_Newest(parts),
-        first_ms=min([body.first_ms for body in parts]) if heard else None,
-        last_ms=max([body.last_ms for body in parts]) if heard else None,
+        first_ms=first_ms,
+        last_ms=last_ms,
         collected=collected,
         consent={purpose: stated.granted for purpose, stated in consent.items()},
         identifier_types=frozenset(identifier_types),

@@ -20,6 +20,8 @@ class Span:
         self._by_day = by_day
         self.since_ms, self.since_ago = _bound(window.since, -FOREVER)
         self.until_ms, self._until_ago = _bound(window.until, FOREVER)
+        self._newest: tuple[int, tuple[int, int]] = (-FOREVER, (0, 0))
+        """The bounds that were asked for last: all profiles of a backfill are asked at one time."""
 
     @property
     def ever(self) -> bool:
@@ -33,11 +35,15 @@ class Span:
 
     def bounds(self, now_ms: int) -> tuple[int, int]:
         """(low, high): the times from the one to before the other are in it now."""
+        at_ms, bounds = self._newest
+        if at_ms == now_ms:
+            return bounds
         low, high = self.since_ms, min(self.until_ms, now_ms + 1)
         if self.since_ago is not None:
             low = self._edge(now_ms, self.since_ago)
         if self._until_ago is not None:
             high = min(high, self._edge(now_ms, self._until_ago))
+        self._newest = (now_ms, (low, high))
         return low, high
 
     def _edge(self, now_ms: int, ago_ms: int) -> int:
