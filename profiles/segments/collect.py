@@ -5,6 +5,7 @@ of the rest.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -254,13 +255,11 @@ def trim(collected: Collected) -> None:
     hits = collected.hits
     hits.sort(reverse=True)
     if len(hits) > HITS_MAX:
-        counts: dict[int, int] = {}
+        counts = Counter([hit.time_ms // DAY_MS for hit in hits[HITS_MAX:]])
         amounts: dict[int, int] = {}
-        for hit in hits[HITS_MAX:]:
+        for hit in hits[HITS_MAX:] if isinstance(hits[0].value, int) else ():
             day = hit.time_ms // DAY_MS
-            counts[day] = counts.get(day, 0) + 1
-            if isinstance(hit.value, int):
-                amounts[day] = amounts.get(day, 0) + hit.value
+            amounts[day] = amounts.get(day, 0) + _summed(hit)
         del hits[HITS_MAX:]
         days = dict(collected.days)
         for day, more in counts.items():
@@ -275,7 +274,7 @@ def trim(collected: Collected) -> None:
 def merged(some: Iterable[Collected]) -> Collected:
     """One that holds what all of them hold; their order does not matter."""
     whole = Collected(hits=[])
-    for each in some:
+    for each in newest_first(some):
         whole.hits += each.hits
         whole.total += each.total
         whole.amount += each.amount
@@ -283,6 +282,15 @@ def merged(some: Iterable[Collected]) -> Collected:
         _merge_days(whole, each)
     trim(whole)
     return whole
+
+
+def newest_first(some: Iterable[Collected]) -> list[Collected]:
+    """In the order of their newest hits: those of visits, one after the other, are in order then."""
+    return sorted(some, key=_newest_ms, reverse=True)
+
+
+def _newest_ms(collected: Collected) -> int:
+    return collected.hits[0].time_ms if collected.hits else -NEVER_MS
 
 
 def _summed(hit: Hit) -> int:

@@ -35,6 +35,8 @@ __all__ = ["FOREVER", "Judge", "Judges", "Subject", "Verdict", "subject_of"]
 Judge = Callable[[Subject, int], Verdict]
 """A condition, ready to be asked: (subject, now_ms)."""
 
+ASKED_MAX: Final = 10_000
+"""Sets of collectors whose segments are remembered, some 2 MB."""
 _YES: Final = Verdict(True)
 _NO: Final = Verdict(False)
 
@@ -53,6 +55,7 @@ class Judges:
         self._numbers = numbers
         self._computed = computed or {}
         self._made: dict[str, Judge] = {}
+        self._asked: dict[tuple[int, ...], list[tuple[str, Judge]]] = {}
 
     def verdict(self, segment_id: str, subject: Subject, now_ms: int) -> Verdict:
         """Whether the subject is in a segment now. It holds until `valid_until_ms` if nothing happens."""
@@ -66,13 +69,17 @@ class Judges:
     def may_hold(self, kept: Iterable[int]) -> list[tuple[str, Judge]]:
         """Those that a subject may be in, or be in later, of which `kept` are the numbers of what it collected.
 
-        The others need an event of a kind that it does not have: until one comes, it is in none of them. Some
-        may be there twice.
+        The others need an event of a kind that it does not have: until one comes, it is in none of them.
         """
-        asked = self._always
-        for number in kept:
-            if more := self._by_need.get(number):
-                asked = asked + more
+        numbers = tuple(kept)
+        asked = self._asked.get(numbers)
+        if asked is None:
+            asked = list(self._always)
+            for number in numbers:
+                asked += [pair for pair in self._by_need.get(number, ()) if pair not in asked]
+            if len(self._asked) >= ASKED_MAX:
+                self._asked.clear()
+            self._asked[numbers] = asked
         return asked
 
     @cached_property
@@ -133,9 +140,10 @@ class Judges:
         judge: Judge
         match condition:
             case AllOf(of):
-                judge = _all([self._judge(each, by_day=by_day) for each in of])
+                # What is found does not depend on their order, and one of them is often enough.
+                judge = _all([self._judge(each, by_day=by_day) for each in sorted(of, key=_cost)])
             case AnyOf(of):
-                judge = _any([self._judge(each, by_day=by_day) for each in of])
+                judge = _any([self._judge(each, by_day=by_day) for each in sorted(of, key=_cost)])
             case Not(of):
                 judge = _not(self._judge(of, by_day=by_day))
             case TraitIs(name):
@@ -186,6 +194,23 @@ class Judges:
             return Verdict(member, min(until, _turn(value, checks, now_ms)), exact)
 
         return judge
+
+
+def _cost(condition: Condition) -> int:
+    """What it costs to ask a condition, roughly: what must be decoded or put in order first is dearer."""
+    match condition:
+        case AllOf(of) | AnyOf(of):
+            return max(map(_cost, of), default=0)
+        case Not(of):
+            return _cost(of)
+        case Happened():
+            return 3 if condition.follow else 1
+        case TraitIs():
+            return 2
+        case InSegment():
+            return 3
+        case _:
+            return 0
 
 
 def _all(judges: Sequence[Judge]) -> Judge:

@@ -5,7 +5,15 @@ from typing import Final
 
 import msgspec
 
-from profiles.segments.collect import HIT_DAYS_MAX, HITS_MAX, NEVER_MS, Collected, Hit, merged
+from profiles.segments.collect import (
+    HIT_DAYS_MAX,
+    HITS_MAX,
+    NEVER_MS,
+    Collected,
+    Hit,
+    merged,
+    newest_first,
+)
 from profiles.segments.tree import DAY_MS
 
 _LONG_AGO: Final = -(1 << 62)
@@ -46,9 +54,10 @@ def timeline_of_all(some: Sequence[Collected]) -> Timeline:
     """The timeline of what is collected in several parts, or in one."""
     if len(some) == 1:
         return timeline_of(some[0])
-    hits = [hit for each in some for hit in each.hits]
-    if len(hits) > HITS_MAX or len(hits) < sum([each.total for each in some]):
+    kept = sum([len(each.hits) for each in some])
+    if kept > HITS_MAX or kept < sum([each.total for each in some]):
         return timeline_of(merged(some))
+    hits = [hit for each in newest_first(some) for hit in each.hits]
     hits.sort()
     return _of_kept(hits, min([each.first_ms for each in some])) if hits else NOTHING
 
