@@ -31,7 +31,7 @@ from storage.gathering import Gathered, Gatherer, people_of
 from storage.ports import Store
 
 LEAVES_AT_ONCE: Final = 2_000
-"""Leaves that a process looks at, and of one transaction: some 0.3 s of its time, 50 ms of the writer's."""
+"""Leaves that a process looks at, and of one transaction: some 0.2 s of its time, 30 ms of the writer's."""
 AHEAD: Final = 2
 """Pieces for each process that are asked for before they are needed."""
 COLLECT_EVERY: Final = 50
