@@ -27,7 +27,8 @@ PEOPLE: Final = 1_500
 VISITS_PER_DAY: Final = 0.04
 """A good visit a person and month, of some eleven events: more is what few people do."""
 AT_ONCE: Final = 5_000
-_NEWEST: Final = "newest_ms"
+_MADE: Final = "made"
+"""The file that says how many profiles a kept store has, and when its newest event was."""
 
 
 class Original(msgspec.Struct):
@@ -156,12 +157,15 @@ def many_again(
     """`many` in a folder: a copy of what is kept elsewhere, which is made if it is not there yet."""
     if kept is None:
         return many(folder, profiles, trees)
-    told = kept / _NEWEST
+    told = kept / _MADE
     if not told.exists():
         world, newest = many(kept, profiles, trees)
         world.close()
-        told.write_text(str(newest))
+        told.write_text(f"{profiles} {newest}")
+    held, newest = map(int, told.read_text().split())
+    if held != profiles:
+        raise SystemExit(f"{kept} has {held:,} profiles: ask for as many, or name another folder")
     shutil.copytree(kept, folder, dirs_exist_ok=True)
     world = Workspace(folder)
-    world.now = int(told.read_text())
-    return world, world.now
+    world.now = newest
+    return world, newest
