@@ -10,7 +10,7 @@ from identity.changes import Kind, PersonChange
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from identity.rules import Rules
-from profiles.part import decode_lean
+from profiles.part import decode_few
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import (
     NEVER_MS,
@@ -69,7 +69,7 @@ class Evaluator:
     def __init__(self, store: Store, rules: Rules) -> None:
         self._store = store
         self._rules = rules
-        self._gatherer = Gatherer(store, rules, decode_lean)
+        self._gatherer = Gatherer(store, rules, decode_few)
 
     def evaluate(
         self,
