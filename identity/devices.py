@@ -175,21 +175,35 @@ def all_stay(before: Known, after: Known, person_of: Callable[[Node], Node], rul
     """
     if before == after:
         return True
-    then, now = _History(before.uses, person_of), _History(after.uses, person_of)
+    then = _History(before.uses, person_of)
+    unused = before.uses == after.uses
+    now = then if unused else _History(after.uses, person_of)
     if (len(then.people) > rules.owners_max) is not (len(now.people) > rules.owners_max):
         return False
+    # What did not grow, on a device that nobody used again, is whose it was.
+    same = _alike(before, after) if unused else 0
     starts = [start for start, _ in after.visits]
-    owners = [_whose(visit, now, rules).person for visit in after.visits]
+    owners = [_whose(visit, now, rules).person for visit in after.visits[same:]]
     nobodys = False
-    for visit in before.visits:
+    for visit in before.visits[same:]:
         place = bisect_right(starts, visit[0]) - 1
-        if place < 0 or after.visits[place][1] < visit[1]:
+        if place < same or after.visits[place][1] < visit[1]:
             return False
         owner = _whose(visit, then, rules).person
         nobodys = nobodys or owner is None
-        if owner != owners[place]:
+        if owner != owners[place - same]:
             return False
-    return nobodys or None not in owners
+    if nobodys or None not in owners:
+        return True
+    return any(_whose(visit, then, rules).person is None for visit in before.visits[:same])
+
+
+def _alike(before: Known, after: Known) -> int:
+    """How many visits there were are as they were, the oldest first."""
+    for place, (visit, now) in enumerate(zip(before.visits, after.visits, strict=False)):
+        if visit != now:
+            return place
+    return min(len(before.visits), len(after.visits))
 
 
 def present_owner(

@@ -179,7 +179,7 @@ def _touched(
     found = _named(known)
     for leaf, some in entries.items():
         only = _changes(catalogue, leaf, parts[leaf], some)
-        if only != NOTHING:
+        if only != NOTHING or _say_otherwise(parts[leaf], some):
             found.setdefault(leaf, only)
         body = parts[leaf].body
         seen = {leaf, *(body.devices if body else ())}
@@ -200,24 +200,30 @@ def _named(activities: Iterable[Activity]) -> dict[Node, Only]:
 def _changes(catalogue: Catalogue, leaf: Node, part: Part, entries: Iterable[Entry]) -> Only:
     """The segments in which events may change where their leaf's profile stands.
 
-    EVERY where they say how it is reached, or what it consents to, for destinations keep these beside segments.
+    EVERY where they say how it is reached, for destinations keep that beside segments.
     """
     found: set[str] = set()
-    body = part.visits[-1].body if part.visits else part.body or Body()
+    body = _newest(part)
     for entry in entries:
         facts = entry.facts
         device = facts.device not in (None, leaf) and facts.device not in body.devices
-        if part.offset < 0 or device or _says_otherwise(body, facts):
+        if part.offset < 0 or device:
             return EVERY
         found |= catalogue.changed_by(facts, entry.hits)
     return frozenset(found)
 
 
-def _says_otherwise(body: Body, facts: Facts) -> bool:
-    """Whether an event states a consent that is not the one that stands."""
+def _newest(part: Part) -> Body:
+    return part.visits[-1].body if part.visits else part.body or Body()
+
+
+def _say_otherwise(part: Part, entries: Iterable[Entry]) -> bool:
+    """Whether events state a consent that is not the one that stands: destinations keep it beside segments."""
+    stands = _newest(part).consent
     return any(
-        purpose not in body.consent or body.consent[purpose].granted != granted
-        for purpose, granted in facts.consent
+        purpose not in stands or stands[purpose].granted != granted
+        for entry in entries
+        for purpose, granted in entry.facts.consent
     )
 
 

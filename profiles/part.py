@@ -246,6 +246,29 @@ _asked_decoder = msgspec.msgpack.Decoder(_AskedPart)
 _traits = msgspec.msgpack.Decoder(dict[str, Trait]).decode
 
 
+class _FewBody(_AskedBody, array_like=True, gc=False):
+    """The same; what a collector keeps is decoded when somebody asks for it (`collected_in`)."""
+
+    collected: dict[int, msgspec.Raw] = {}  # type: ignore[assignment]
+
+
+class _FewVisit(Visit, array_like=True, gc=False, eq=False):
+    opened_by = msgspec.msgpack.Decoder(_FewBody)
+
+
+class _FewPart(msgspec.Struct, array_like=True, gc=False):
+    format: int
+    offset: int
+    body: _FewBody | None
+    visits: list[_FewVisit]
+    newest_key_ms: int = -1
+    collected_at: int = 0
+
+
+_few_decoder = msgspec.msgpack.Decoder(_FewPart)
+_collected = msgspec.msgpack.Decoder(Collected).decode
+
+
 class _ActiveBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """`Body`, field by field; what recommendations do not ask is not looked at."""
 
@@ -308,6 +331,25 @@ def decode_asked(blob: bytes) -> Part:
     As `decode_lean`, but that traits are read with `traits_of`.
     """
     return cast("Part", _asked_decoder.decode(blob))
+
+
+def decode_few(blob: bytes) -> Part:
+    """As `decode_asked`, for whoever asks few conditions of many: all else stays as it was stored.
+
+    Ask a subject for what collectors keep: the parts themselves do not tell.
+    """
+    return cast("Part", _few_decoder.decode(blob))
+
+
+def collected_as_stored(body: Body) -> bool:
+    """Whether what collectors keep is not decoded yet (`decode_few`)."""
+    return isinstance(body, _FewBody)
+
+
+def collected_in(held: Collected) -> Collected:
+    """What a collector keeps, however its body was decoded."""
+    stored: Any = held
+    return _collected(stored) if isinstance(stored, msgspec.Raw) else held
 
 
 def traits_of(body: Body) -> dict[str, Trait]:

@@ -57,6 +57,8 @@ class Gathered(msgspec.Struct, frozen=True):
     """What is stored of members and devices."""
     person_of: Mapping[Node, Node]
     """Today's profile ids of the person nodes that used the devices."""
+    owners: dict[Node, Sequence[Node | None]]
+    """Whose the visits of devices are, of those that were asked for by any that were gathered together."""
 
     @property
     def device_profile(self) -> bool:
@@ -78,11 +80,12 @@ class Gathered(msgspec.Struct, frozen=True):
         device, part, uses = entry
         if not part.visits:
             return []
-        owned = owners_of(visit_spans(part), uses, self.person_of.__getitem__, rules)
+        owners = self.owners.get(device)
+        if owners is None:
+            owned = owners_of(visit_spans(part), uses, self.person_of.__getitem__, rules)
+            owners = self.owners[device] = [each.person for each in owned]
         mine = None if self.resolved.profile_id == device else self.resolved.profile_id
-        return [
-            visit for visit, owner in zip(part.visits, owned, strict=True) if owner.person == mine
-        ]
+        return [visit for visit, owner in zip(part.visits, owners, strict=True) if owner == mine]
 
     def bodies(self, rules: Rules) -> tuple[list[Body], int]:
         """Everything that belongs to the profile, and how many visits are among it."""
@@ -95,6 +98,16 @@ class Gathered(msgspec.Struct, frozen=True):
             if entry[0] == self.resolved.profile_id and entry[1].body:
                 bodies.append(entry[1].body)
         return bodies, visits
+
+
+class _Shared(msgspec.Struct, frozen=True):
+    """What profiles that are gathered together have in common: a device may stand in several."""
+
+    found: Mapping[Node, Named]
+    person_of: Mapping[Node, Node]
+    parts: dict[Node, Part] = {}
+    """Of devices."""
+    owners: dict[Node, Sequence[Node | None]] = {}
 
 
 class Gatherer:
@@ -119,13 +132,13 @@ class Gatherer:
         }
         person_of = self._person_of(uses, profiles)
         devices = iter(newest)
+        shared = _Shared(found, person_of)
         return [
             self._gathered(
                 each,
                 parts,
-                found,
                 next(devices) if each.answered_by is not Answer.DEVICE else [each.profile_id],
-                person_of,
+                shared,
             )
             for each in profiles
         ]
@@ -134,19 +147,22 @@ class Gatherer:
         self,
         resolved: Resolved,
         parts: Mapping[Node, Part],
-        found: Mapping[Node, Named],
         devices: Sequence[Node],
-        person_of: Mapping[Node, Node],
+        shared: "_Shared",
     ) -> Gathered:
         person = resolved.answered_by is not Answer.DEVICE
+        found, person_of = shared.found, shared.person_of
         entries = []
         for device in devices:
             uses = found[device].uses if device in found else ()
             owners = {person_of[use.person] for use in uses if use.person}
             # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
             kiosk = len(owners) > self._rules.owners_max and device != resolved.profile_id
-            blob = found[device].held.part if device in found and not kiosk else None
-            entries.append((device, self._decode(blob) if blob else Part(), uses))
+            part = Part()
+            if device in found and not kiosk and (blob := found[device].held.part):
+                part = shared.parts.get(device) or self._decode(blob)
+                shared.parts[device] = part
+            entries.append((device, part, uses))
         known = (*resolved.members, *devices) if person else devices
         return Gathered(
             resolved,
@@ -154,6 +170,7 @@ class Gatherer:
             entries,
             {node: found[node].held for node in known if node in found},
             person_of,
+            shared.owners,
         )
 
     def _follow(

@@ -27,7 +27,7 @@ def moved(
     kiosks = {each.profile_id for each in store.memberships.get(devices).values() if each.kiosk}
     used = store.devices.uses_of(devices - kiosks)
     now = {
-        device: {(use.person, use.hour): use for use in used.get(device, ())}
+        device: {(use.person, use.hour): use for use in used.get(device, [])}
         for device in devices - kiosks
     }
     for use in uses:
@@ -41,7 +41,7 @@ def moved(
     for device, registers in now.items():
         here = visit_spans(decode_lean(blobs[device])) if device in blobs else []
         before, after = grown.get(device, (here, here))
-        then = Known(before, used.get(device, ()))
+        then = Known(before, used.get(device, []))
         if not all_stay(then, Known(after, list(registers.values())), person_of, rules):
             found.append(device)
     return found

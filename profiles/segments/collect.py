@@ -40,7 +40,8 @@ HIT_VALUES_MAX: Final = 100
 """Different values of one event that are told apart: more lines than nearly any order has."""
 VALUE_TEXT_MAX: Final = 200
 """Characters of a kept value: as of an event's name."""
-_ORDER: Final = "order completed"
+ORDER_EVENT: Final = "order completed"
+"""Its orders have ids: one that is told again counts once."""
 
 
 class Hit(msgspec.Struct, array_like=True, frozen=True, gc=False, order=True):
@@ -95,7 +96,7 @@ class Collector(msgspec.Struct, frozen=True):
             if not texts:
                 return None
             value = f"[{','.join(texts)}]"
-        order = _order_of(properties) if self.event == _ORDER else 0
+        order = _order_of(properties) if self.event == ORDER_EVENT else 0
         return Hit(time_ms, message, order, value)
 
     def _values(self, properties: dict[str, Any], most: int | None = None) -> list[str]:

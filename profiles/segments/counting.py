@@ -6,11 +6,11 @@ from math import ceil
 from typing import Final, NamedTuple
 
 from profiles.money import micros
-from profiles.segments.collect import Collected, Hit
+from profiles.segments.collect import ORDER_EVENT, Collected, Hit
 from profiles.segments.sequences import Following
 from profiles.segments.subject import FOREVER, Subject, Verdict
 from profiles.segments.timeline import Timeline
-from profiles.segments.tree import DAY_MS, Check, Of, Op
+from profiles.segments.tree import DAY_MS, Check, Happened, Of, Op
 from profiles.segments.values import passes
 from profiles.segments.windows import Span
 
@@ -48,6 +48,16 @@ def beyond(timeline: Timeline, span: Span, low: int, high: int) -> Beyond:
         exact and begins and ends and low >= timeline.days_since_ms,
         span.next_change(days, low, high),
     )
+
+
+def grows(condition: Happened) -> bool:
+    """Whether it never fails because more happened: it asks for so many events, or values, until now.
+
+    Of an order that is told again the earliest counts, and that one may be too old.
+    """
+    enough = condition.of in (Of.COUNT, Of.DISTINCT) and _least_of(condition.checks) > 0
+    told_once = condition.match.event != ORDER_EVENT
+    return enough and told_once and not condition.follow and Span(condition.window).endless
 
 
 class Counting:

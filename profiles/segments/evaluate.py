@@ -7,7 +7,7 @@ from typing import Any, Final
 from profiles.part import Body
 from profiles.segments.collect import Collector, collector_of
 from profiles.segments.computed import Computer
-from profiles.segments.counting import Counting, Nth
+from profiles.segments.counting import Counting, Nth, grows
 from profiles.segments.sequences import Following
 from profiles.segments.subject import FOREVER, Subject, Verdict, subject_of
 from profiles.segments.tree import (
@@ -122,6 +122,29 @@ class Judges:
     def _nothing_fails(self, condition: Happened) -> bool:
         """Whether a condition on a number does not hold of none."""
         return not self._happened(condition, by_day=False)(subject_of((Body(),), ()), 0).member
+
+    @cached_property
+    def growing(self) -> frozenset[str]:
+        """Those that nobody leaves because more happened, but for what was said of traits and consent.
+
+        A verdict that somebody is in one holds as long as it said, whatever happens meanwhile.
+        """
+        return frozenset(key for key, each in self._segments.items() if self._grows(each.who))
+
+    def _grows(self, condition: Condition) -> bool:
+        match condition:
+            case AllOf(of) | AnyOf(of):
+                return all(map(self._grows, of))
+            case InSegment(segment_id):
+                return self._grows(self._segments[segment_id].who)
+            case Happened():
+                return grows(condition)
+            case Seen(which, window):
+                return which == "last" and Span(window).endless
+            case Has() | Consents() | Score():
+                return True
+            case _:
+                return False
 
     def some(self, segment_ids: Iterable[str]) -> list[tuple[str, Judge]]:
         """Those of them that there are."""

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from profiles.part import Body, Trait, traits_of
+from profiles.part import Body, Trait, collected_as_stored, collected_in, traits_of
 from profiles.segments.collect import Collected
 from profiles.segments.timeline import NOTHING, Timeline, timeline_of_all
 
@@ -82,11 +82,28 @@ def subject_of(
         traits=_Newest(parts),
         first_ms=first_ms,
         last_ms=last_ms,
-        collected=collected,
+        collected=_Opened(collected) if any(map(collected_as_stored, parts)) else collected,
         consent={purpose: stated.granted for purpose, stated in consent.items()},
         identifier_types=frozenset(identifier_types),
         scores=scores or {},
     )
+
+
+class _Opened(dict[int, list[Collected]]):
+    """What collectors keep, by number; that of one is decoded when somebody gets it."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self, stored: dict[int, list[Collected]]) -> None:
+        super().__init__(stored)
+        self._open: set[int] = set()
+
+    def get(self, number: int, default: Any = None) -> Any:
+        some = super().get(number, default)
+        if some and number not in self._open:
+            self._open.add(number)
+            some = self[number] = [collected_in(each) for each in some]
+        return some
 
 
 class _Newest(Mapping[str, Any]):

@@ -284,3 +284,29 @@ def test_a_first_visit_that_is_nobodys_puts_a_device_where_those_are_who_did_not
     assert shop.members("quiet") == {"asha"}
     shop.see(browser="b1", event="Viewed")
     assert shop.members("quiet") == {"asha", "b1"}
+
+
+def test_a_member_whom_events_only_let_stay_leaves_when_the_last_of_them_is_too_old(
+    shop: Shop,
+) -> None:
+    shop.define("lookers: {event: Product Viewed, within: 3d}")
+    for _ in range(4):
+        shop.see(user="asha", view="aspirin", at=shop.now)
+        shop.wait(DAY)
+    assert shop.members("lookers") == {"asha"}
+    shop.wait(2 * DAY - 1)
+    assert shop.members("lookers") == {"asha"}
+    shop.wait(1)
+    assert shop.members("lookers") == set()
+    assert shop.story("lookers") == [("entered", "event"), ("left", "time")]
+
+
+def test_a_consent_that_changes_alone_changes_the_segments_that_ask_for_it(shop: Shop) -> None:
+    shop.define(BUYERS + "quiet: {all: [{event: Order Completed}, {consent: ads, granted: false}]}")
+    given = {"consentManagement": {"allowedConsentIds": ["ads"], "deniedConsentIds": []}}
+    taken = {"consentManagement": {"allowedConsentIds": [], "deniedConsentIds": ["ads"]}}
+    shop.order("asha", context=given)
+    assert shop.members("quiet") == set()
+    shop.see(user="asha", event="Nothing", context=taken, at=NOON + HOUR)
+    assert shop.members("quiet") == {"asha"}
+    assert shop.members("buyers") == {"asha"}

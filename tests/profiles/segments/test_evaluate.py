@@ -175,3 +175,25 @@ def test_a_computed_trait_says_until_when_it_holds() -> None:
         "unique_list": ["vitamins", "skin", "pain"],
     }
     assert {each.valid_until_ms for each in found.values()} == {NOON + 30 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("text", "grows"),
+    [
+        ("{event: Login, within: 7d}", True),
+        ("{event: Login, within: 7d, distinct: {of: plan, at_least: 2}}", True),
+        ("{all: [{consent: ads}, {has: email}, {seen: last, within: 7d}]}", True),
+        # Of an order that is told again the earlier copy counts, which may be too old.
+        ("{event: Order Completed, within: 7d}", False),
+        ("{event: Login, within: 7d, count: {at_most: 2}}", False),
+        ("{event: Login, then_not: {event: Logout, within: 1d}}", False),
+        ("{event: Refunded, sum: {of: price, at_least: 5}}", False),
+        ("{seen: first, within: 7d}", False),
+        ("{any: [{event: Login}, {trait: {city: Pune}}]}", False),
+        ("{not: {event: Login}}", False),
+    ],
+)
+def test_nobody_leaves_a_growing_segment_because_more_happened(text: str, grows: bool) -> None:
+    segment = parse_segment(yaml.safe_load(text), id="s")
+    numbers = {each: n for n, each in enumerate(collectors_of(segment.who))}
+    assert ("s" in Judges({"s": segment}, numbers).growing) is grows

@@ -164,6 +164,48 @@ def test_segments_of_segments_and_computed_traits_agree_too(
     check_world(world, "b", [first, second, made], seed)
 
 
+def is_growing(tree: Any) -> bool:
+    """Whether nobody leaves a segment because more happened."""
+    segments = {"s": parse_segment(tree, id="s")}
+    return "s" in Judges(segments, numbered(segments)).growing
+
+
+growing = st.one_of(
+    event_trees(SHOP, kinds=["plain", "count", "distinct"]).filter(is_growing),
+    leaf_trees(SHOP, kinds=["seen"]).filter(is_growing),
+    leaf_trees(SHOP, kinds=["has", "consent"]),
+)
+
+
+@given(
+    st.tuples(st.sampled_from(["all", "any"]), st.lists(growing, min_size=1, max_size=3)).map(
+        lambda pair: {pair[0]: pair[1]}
+    ),
+    seeds,
+)
+@settings(many, max_examples=60)
+def test_whatever_more_happens_a_member_of_a_growing_segment_stays_as_long_as_was_said(
+    tree: Any, seed: int
+) -> None:
+    segments = {"s": parse_segment(tree, id="s")}
+    numbers, random = numbered(segments), Random(seed)
+    judges = Judges(segments, numbers)
+    assert judges.growing == {"s"}
+    for _ in range(8):
+        person = made_person(random, made_history(random, tree))
+        later = {n for n in range(len(person.events)) if random.random() < 0.3}
+        sooner = [each for n, each in enumerate(person.events) if n not in later]
+        before = lived(sooner, numbers, random, person)
+        after = lived(person.events, numbers, random, person)
+        if before.consent != after.consent:
+            continue
+        moments = made_moments(random, person.events, tree)
+        for now in moments:
+            member, until, _ = judges.verdict("s", before, now)
+            for at in (each for each in [*moments, until - 1] if now <= each < until):
+                assert not member or judges.verdict("s", after, at).member, (now, at, until)
+
+
 def many_events(random: Random, count: int, days: int) -> list[Event]:
     """More than are kept one by one, without order ids."""
     return [
