@@ -3,7 +3,8 @@
 Beside the real service as many processes of a bare grpcio server answer each request with the very bytes that
 the real one answered it with: an echo at once, a third server after it has burned as much CPU as the real one
 takes. What latency that one has is the machine's and grpcio's. The load comes from this process, on the same
-cores. Every answer is fresh: the person is read, folded in and scored in the call.
+cores; "late" is the p99 of what it took itself to send a request that was due. Every answer is fresh: the
+person is read, folded in and scored in the call.
 """
 
 import argparse
@@ -111,13 +112,16 @@ def echo(path: Path, port: int, burn_us: int) -> None:
 
 def show(name: str, clients: str, runs: Sequence[Run]) -> tuple[float, float]:
     """A line of the table; requests per second, and the servers' CPU seconds for each."""
-    whole = Run(latencies_ms=[ms for run in runs for ms in run.latencies_ms])
+    whole = Run(
+        latencies_ms=[ms for run in runs for ms in run.latencies_ms],
+        late_ms=[ms for run in runs for ms in run.late_ms],
+    )
     rate = median(run.requests / run.seconds for run in runs)
     cpu = median(run.cpu_s / max(1, run.requests) for run in runs)
     errors = sum((run.errors for run in runs), Counter[str]())
     print(
         f"{name:<12}{clients:>10}{rate:>9,.0f}{whole.at(0.5):>9.2f}{whole.at(0.99):>9.2f}"
-        f"{cpu * 1e6:>10,.0f}  {dict(errors) or ''}",
+        f"{whole.late_at(0.99):>9.2f}{cpu * 1e6:>10,.0f}  {dict(errors) or ''}",
         flush=True,
     )
     return rate, cpu
@@ -157,7 +161,9 @@ def measure(folder: Path, users: Sequence[str], options: argparse.Namespace) -> 
     path = folder / "replies"
     path.write_bytes(msgspec.msgpack.encode(known.replies))
     echoes = ("--echo", str(path))
-    print(f"{'':<12}{'clients':>10}{'QPS':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>10}")
+    print(
+        f"{'':<12}{'clients':>10}{'QPS':>9}{'p50 ms':>9}{'p99 ms':>9}{'late ms':>9}{'CPU us':>10}"
+    )
     with (
         children(MODULE, options.processes, "--serve", str(folder), together=together) as ours,
         children(MODULE, options.processes, *echoes, together=together) as bare,
