@@ -156,16 +156,21 @@ class Products:
 
 def best_of(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
     """The `count` rows with the largest scores above 0, best first; ties by the smaller row."""
+    best = highest(rows, scores, count)
+    if len(best.scores) and not best.scores[-1] > 0:
+        above = best.scores > 0
+        return Best(best.rows[above], best.scores[above])
+    return best
+
+
+def highest(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
+    """`best_of`, whatever the scores are."""
     if 0 < count < len(rows) - SORTED_MAX:
         cut = np.partition(scores, len(scores) - count)[len(scores) - count]
         near = scores >= cut
         rows, scores = rows[near], scores[near]
     order = np.lexsort((rows, -scores))[:count]
-    rows, scores = rows[order].astype(np.int64), scores[order]
-    if len(scores) and not scores[-1] > 0:
-        above = scores > 0
-        rows, scores = rows[above], scores[above]
-    return Best(rows, scores)
+    return Best(rows[order].astype(np.int64), scores[order])
 
 
 def _length(vector: Floats) -> float:
