@@ -27,7 +27,6 @@ from models.registry import Registry
 from service.config import GrpcConfig
 from service.pb.onefold.v1 import common_pb2
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
-from service.rpc.guard import SHORT_WORKERS
 from service.rpc.process import settle
 from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
@@ -87,19 +86,17 @@ def serve(folder: Path, port: int) -> None:
 def echo(path: Path, port: int, burn_us: int) -> None:
     """Child: a bare server that knows every reply by its request, and burns CPU first, a call at a time."""
     known = msgspec.msgpack.decode(path.read_bytes(), type=dict[bytes, bytes])
-    burning = threading.Lock()
 
     def burned(request: bytes, _context: Any) -> bytes:
-        with burning:
-            end = time.thread_time() + burn_us / 1e6
-            while time.thread_time() < end:
-                pass
+        end = time.thread_time() + burn_us / 1e6
+        while time.thread_time() < end:
+            pass
         return known[request]
 
     handler: Any = grpc.unary_unary_rpc_method_handler(
         burned if burn_us else lambda request, context: known[request]
     )
-    pool = ThreadPoolExecutor(SHORT_WORKERS if burn_us else WORKERS)
+    pool = ThreadPoolExecutor(1 if burn_us else WORKERS)
     server = grpc.server(pool, options=[("grpc.so_reuseport", 1)])
     server.add_registered_method_handlers("echo.Echo", {"Recommend": handler})
     print(server.add_insecure_port(f"127.0.0.1:{port}"), flush=True)
