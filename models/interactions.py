@@ -55,9 +55,8 @@ def weights_of(kinds: npt.NDArray[Any], looks: float = LOOKS) -> Floats:
 
 def decay(ages_ms: npt.NDArray[Any], half_life_days: float) -> Floats:
     """0.5 for each half-life passed; 1 for what lies in the future."""
-    ages = np.maximum(ages_ms, 0) / (half_life_days * DAY_MS)
-    decayed: Floats = np.exp2(-ages).astype(np.float32)
-    return decayed
+    decayed = np.exp2(np.maximum(ages_ms, 0) / (-half_life_days * DAY_MS))
+    return np.asarray(decayed, dtype=np.float32)
 
 
 class Interactions:

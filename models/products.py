@@ -8,6 +8,7 @@ For all: reading a matrix of 100,000 × 128 takes longer than multiplying with i
 one product is under way is multiplied together, block by block: a block stays in the cache for all vectors.
 """
 
+import math
 import threading
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +29,9 @@ SMALL: Final = 1 << 20
 HEAD_BYTES_MAX: Final = 16 << 20
 """Memory of a process for the longest rows in order: 32,768 of 128 columns. The whole matrix is shared."""
 FEW: Final = 0.05
-"""A filter that lets fewer through: only these rows are read, wherever they are."""
+"""A filter that lets fewer through: unless the very longest settle it, only these rows are read."""
+SORTED_MAX: Final = 128
+"""So many scores more than asked for are sorted at once: it takes as long as finding the best of them first."""
 SLACK: Final = 1.0001
 """Rounding of float32 products, so that the bound stays one."""
 
@@ -38,6 +41,9 @@ class Best(NamedTuple):
 
     rows: npt.NDArray[np.int64]
     scores: Floats
+
+
+NOTHING: Final = Best(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 class _Asked:
@@ -80,16 +86,13 @@ class Products:
     def best(self, vector: Floats, allowed: Mask, count: int) -> Best:
         """The `count` rows allowed with the largest products above 0, best first; ties by the smaller row."""
         if count <= 0:
-            return Best(np.empty(0, np.int64), np.empty(0, np.float32))
-        if np.count_nonzero(allowed) < len(allowed) * FEW:
-            rows = np.flatnonzero(allowed)
-            return best_of(rows, self.matrix[rows] @ vector, count)
-        found = self._from_longest(vector, allowed, count) if len(self._order) else None
+            return NOTHING
+        found = self._from_longest(vector, allowed, count)
         if found is not None:
             return found
-        product = self.of(vector)
         rows = np.flatnonzero(allowed)
-        return best_of(rows, product[rows], count)
+        few = len(rows) < len(allowed) * FEW
+        return best_of(rows, self.matrix[rows] @ vector if few else self.of(vector)[rows], count)
 
     def longest(self, vector: Floats, start: int, end: int) -> Best:
         """Some of the longest rows with their products, the longest first; none past those that are at hand."""
@@ -103,12 +106,12 @@ class Products:
         """A bound of the products of all rows after the `end` longest."""
         if end >= len(self._lengths):
             return 0.0
-        return float(self._lengths[end]) * float(np.linalg.norm(vector)) * SLACK
+        return float(self._lengths[end]) * _length(vector)
 
     def _from_longest(self, vector: Floats, allowed: Mask, count: int) -> Best | None:
         """`best`, or None if the longest rows do not settle it."""
-        length = float(np.linalg.norm(vector)) * SLACK
-        found = Best(np.empty(0, np.int64), np.empty(0, np.float32))
+        length = _length(vector)
+        found = NOTHING
         end, step = 0, FIRST_ROWS
         while end < len(self._order):
             start, end = end, min(end + step, len(self._order))
@@ -117,15 +120,17 @@ class Products:
             let = allowed[rows]
             if len(found.scores) == count:
                 let &= scores >= found.scores[-1]
-            found = best_of(
-                np.concatenate((found.rows, rows[let])),
-                np.concatenate((found.scores, scores[let])),
-                count,
-            )
+            rows, scores = rows[let], scores[let]
+            if len(found.rows):
+                rows = np.concatenate((found.rows, rows))
+                scores = np.concatenate((found.scores, scores))
+            found = best_of(rows, scores, count)
             if end == len(self.matrix):
                 return found
             if len(found.scores) == count and found.scores[-1] > self._lengths[end] * length:
                 return found
+            if start == 0 and np.count_nonzero(allowed) < len(allowed) * FEW:
+                return None
             step *= 2
         return None
 
@@ -151,11 +156,23 @@ class Products:
 
 def best_of(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
     """The `count` rows with the largest scores above 0, best first; ties by the smaller row."""
-    if 0 < count < len(rows):
+    best = highest(rows, scores, count)
+    if len(best.scores) and not best.scores[-1] > 0:
+        above = best.scores > 0
+        return Best(best.rows[above], best.scores[above])
+    return best
+
+
+def highest(rows: npt.NDArray[Any], scores: Floats, count: int) -> Best:
+    """`best_of`, whatever the scores are."""
+    if 0 < count < len(rows) - SORTED_MAX:
         cut = np.partition(scores, len(scores) - count)[len(scores) - count]
         near = scores >= cut
         rows, scores = rows[near], scores[near]
     order = np.lexsort((rows, -scores))[:count]
-    rows, scores = rows[order], scores[order]
-    above = scores > 0
-    return Best(rows[above].astype(np.int64), scores[above])
+    return Best(rows[order].astype(np.int64), scores[order])
+
+
+def _length(vector: Floats) -> float:
+    """Not below the vector's length."""
+    return math.sqrt(vector @ vector) * SLACK

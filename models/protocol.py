@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -45,6 +45,25 @@ NOBODY: Final = History(
     np.empty(0, np.int32), np.empty(0, np.int8), np.empty(0, np.int64), np.empty(0, np.float32), 0
 )
 """The history of somebody of whom nothing is known."""
+
+
+class Few(NamedTuple):
+    """The items that something speaks of, each once, by code; it knows nothing of any other."""
+
+    items: npt.NDArray[Any]
+    scores: Scores
+
+    @classmethod
+    def summed(cls, items: npt.NDArray[Any], shares: npt.NDArray[Any]) -> Self:
+        """What shares of items come to; an item may be there many times."""
+        distinct, place = np.unique(items, return_inverse=True)
+        return cls(distinct, np.bincount(place, shares, len(distinct)).astype(np.float32))
+
+    def spread(self, size: int) -> Scores:
+        """A score for each of `size` items."""
+        scores = np.zeros(size, np.float32)
+        scores[self.items] = self.scores
+        return scores
 
 
 class Model(Protocol):

@@ -138,10 +138,10 @@ class Recommender:
         """Up to `limit` items, best first; fewer if the answering model knows no more that may be shown."""
         whole = self.history_of(request.history, request.now_ms)
         history = self._known(whole)
-        blocked = self._blocked(request, whole)
-        pinned = self._pinned(request, blocked)
+        free = self._free(request, whole)
+        pinned = self._pinned(request, free)
         for pick in pinned:
-            blocked[self.code[pick.item]] = True
+            free[self.code[pick.item]] = False
         room = request.limit - len(pinned)
         why = ""
         for model_name in self._chain(request.surface):
@@ -149,7 +149,7 @@ class Recommender:
             if model is None:
                 continue
             known = whole if model_name == RecentlyViewed.name else history
-            best, loosened = self._best(model, request, known, blocked, room)
+            best, loosened = self._best(model, request, known, free, room)
             if best is not None and len(best.rows):
                 picks = self._picks(model, best, known, request)
                 return Answer([*pinned, *picks], model_name, why, loosened)
@@ -191,16 +191,16 @@ class Recommender:
         return (self.manifest.champion, *chain) if surface == FOR_YOU else chain
 
     def _best(
-        self, model: Model, request: Request, history: History, blocked: Mask, room: int
+        self, model: Model, request: Request, history: History, free: Mask, room: int
     ) -> tuple[Best | None, int]:
         """The items to answer and how many looser masks that took; None if the model says nothing."""
         alone = not (request.looser or request.favours or request.variety)
         narrow = self._narrowing.get(model.name)
         if alone and request.surface not in LIKENESS and narrow is not None:
-            allowed = _allowed(request, blocked)[: self._learned]
+            allowed = _allowed(request, free)[: self._learned]
             return narrow.best(history, allowed, room), 0
         scores = self._scores(model, request, history)
-        return (None, 0) if scores is None else _best(scores, blocked, room, request)
+        return (None, 0) if scores is None else _best(scores, free, room, request)
 
     def _scores(self, model: Model, request: Request, history: History) -> Scores | None:
         if request.surface not in LIKENESS or not model.personal:
@@ -216,26 +216,26 @@ class Recommender:
         """Items on the page that the models know."""
         return [i for i in request.context_items if self.code.get(i, self._learned) < self._learned]
 
-    def _blocked(self, request: Request, history: History) -> Mask:
-        """What must not be answered, whatever else is allowed."""
-        blocked: Mask = np.zeros(len(self.items), bool)
+    def _free(self, request: Request, history: History) -> Mask:
+        """What may be answered if it is allowed: all but what is hidden, excluded, or had already."""
+        free: Mask = np.ones(len(self.items), bool)
         if request.hidden is not None:
-            blocked |= request.hidden
+            free &= ~request.hidden
         for item in (*request.excluded, *request.context_items):
             if item in self.code:
-                blocked[self.code[item]] = True
+                free[self.code[item]] = False
         if request.exclude_seen:
-            blocked[history.items[_SEEN[history.kinds]]] = True
+            free[history.items[_SEEN[history.kinds]]] = False
         elif request.exclude_bought:
-            blocked[history.items[history.kinds == Kind.BOUGHT]] = True
-        return blocked
+            free[history.items[history.kinds == Kind.BOUGHT]] = False
+        return free
 
-    def _pinned(self, request: Request, blocked: Mask) -> list[Pick]:
+    def _pinned(self, request: Request, free: Mask) -> list[Pick]:
         """The items that rules begin with, as far as they may be shown."""
         shown = [
             pin
             for pin in request.pins
-            if not blocked[pin.code] and (request.allowed is None or request.allowed[pin.code])
+            if free[pin.code] and (request.allowed is None or request.allowed[pin.code])
         ]
         return [
             Pick(self.items[pin.code], 0.0, Code.PINNED, "", pin.rule, pin.reason)
@@ -307,17 +307,17 @@ class Recommender:
         return [known[n] for n in shares[:, items].argmax(axis=0)]
 
 
-def _best(scores: Scores, blocked: Mask, limit: int, request: Request) -> tuple[Best, int]:
+def _best(scores: Scores, free: Mask, limit: int, request: Request) -> tuple[Best, int]:
     """The items to answer, best first, and how many looser masks that took."""
     size = len(scores)
     ranked = scores if request.favours is None else scores * request.favours.boost[:size]
-    best, needed = _ranked(ranked * _allowed(request, blocked)[:size], limit, request), 0
-    free = ~blocked[:size]
+    best, needed = _ranked(ranked * _allowed(request, free)[:size], limit, request), 0
+    left = free[:size].copy()
     for loosened, mask in enumerate(request.looser, start=1):
         if len(best) >= limit:
             break
-        free[best] = False
-        added = _ranked(ranked * (free & mask[:size]), limit - len(best), request)
+        left[best] = False
+        added = _ranked(ranked * (left & mask[:size]), limit - len(best), request)
         if len(added):
             # Those that meet more come first, whatever their score.
             best = np.concatenate((best, added))
@@ -325,9 +325,8 @@ def _best(scores: Scores, blocked: Mask, limit: int, request: Request) -> tuple[
     return Best(best, scores[best]), needed
 
 
-def _allowed(request: Request, blocked: Mask) -> Mask:
-    # Of two masks of 100,000 items: "more than" is "and not" in one pass.
-    return ~blocked if request.allowed is None else request.allowed > blocked
+def _allowed(request: Request, free: Mask) -> Mask:
+    return free if request.allowed is None else request.allowed & free
 
 
 def _ranked(scores: Scores, limit: int, request: Request) -> npt.NDArray[np.int64]:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from models.errors import ModelError, NotEnoughData, TooManyItems
 from models.implicit_models import neighbours
 from models.interactions import LOOKS, Codes, Interactions, decay, weights_of
-from models.protocol import History, Scores
+from models.protocol import Few, History, Scores
 
 EASE_ITEMS_MAX: Final = 20_000
 """EASE inverts a dense matrix of items × items: 20,000 take 4.8 GB while fitting, and many minutes."""
@@ -179,12 +179,16 @@ class ItemKNN:
 
     def scores(self, history: History) -> Scores | None:
         """The history's row times the likeness of its items."""
+        few = self.few(history)
+        return None if few is None else few.spread(self._likeness.shape[0])
+
+    def few(self, history: History) -> Few | None:
+        """`scores` of the neighbours; all other items have none."""
         items, values = history_values(history, self.half_life_days, self.looks, self.fade)
         if not len(items):
             return None
         _, neighbours, shares = self._rows(items, values)
-        size = self._likeness.shape[0]
-        return np.bincount(neighbours, shares, size).astype(np.float32)
+        return Few.summed(neighbours, shares)
 
     def _rows(
         self, items: Codes, values: npt.NDArray[np.float32]

@@ -8,13 +8,13 @@ and the next length together (a threshold algorithm: Fagin, Lotem, Naor 2003).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from models.products import BLOCK_ROWS, FEW, Best, Mask
-from models.protocol import History, Model
+from models.products import BLOCK_ROWS, FEW, Best, Mask, highest
+from models.protocol import Few, History, Model
 from models.zoo.counting import Counting
 from models.zoo.factors import ALS
 
@@ -42,6 +42,14 @@ def opinion(scores: Floats, best: float) -> Floats:
     return share
 
 
+@runtime_checkable
+class Speaking(Protocol):
+    """A model that speaks of few items."""
+
+    def few(self, history: History) -> Few | None:
+        """The items that `scores` says anything of, with these scores."""
+
+
 class _Said(NamedTuple):
     """A part's opinion of a few items; of all others it knows nothing."""
 
@@ -56,9 +64,10 @@ class Narrow:
 
     def __init__(self, parts: Sequence[Model], weights: Floats, again: float) -> None:
         """For parts that `can_narrow`."""
-        self._parts, self._weights, self._again = parts, weights, np.float32(again)
+        self._weights, self._again = weights, np.float32(again)
         self._factors, self._als = next((n, p) for n, p in enumerate(parts) if isinstance(p, ALS))
         self._products = self._als.products
+        self._speaking = {n: part for n, part in enumerate(parts) if isinstance(part, Speaking)}
         self._constant: dict[int, Floats] = {}
         for n, part in enumerate(parts):
             if isinstance(part, Counting):
@@ -110,18 +119,14 @@ class Narrow:
     def _sparse(self, history: History) -> list[_Said]:
         """What the parts say that speak of few items only."""
         found = []
-        for n, part in enumerate(self._parts):
-            if n == self._factors or isinstance(part, Counting):
+        for n, part in self._speaking.items():
+            few = part.few(history)
+            if few is None or not (few.scores > 0).any():
                 continue
-            scores = part.scores(history)
-            if scores is None:
-                continue
-            rows = np.flatnonzero(scores > 0)
-            if len(rows):
-                values = scores[rows]
-                opinions = np.zeros(self._size, np.float32)
-                opinions[rows] = opinion(values, float(values.max()))
-                found.append(_Said(n, rows, opinions))
+            rows, values = few.items[few.scores > 0], few.scores[few.scores > 0]
+            opinions = np.zeros(self._size, np.float32)
+            opinions[rows] = opinion(values, float(values.max()))
+            found.append(_Said(n, rows, opinions))
         return found
 
     def _totals(
@@ -183,8 +188,7 @@ class _Found:
             let &= totals >= self._totals[-1]
         rows = np.concatenate((self._rows, rows[let]))
         totals = np.concatenate((self._totals, totals[let]))
-        order = np.lexsort((rows, -totals))[: self._count]
-        self._rows, self._totals = rows[order], totals[order]
+        self._rows, self._totals = highest(rows, totals, self._count)
 
     def settled(self, bound: float) -> bool:
         """Whether no item whose total is at most `bound` can be among the best, nor the scale of all."""

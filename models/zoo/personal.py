@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.interactions import DAY_MS, Codes, Interactions, decay
-from models.protocol import NOBODY, History, Scores
+from models.protocol import NOBODY, Few, History, Scores
 from models.zoo.counting import RecentBuyers
 from profiles.facts import Kind
 
@@ -107,16 +107,22 @@ class BuyAgain(Personal):
 
     def scores(self, history: History) -> Scores | None:
         """Decayed purchases, by demand and by how far each is due."""
+        few = self.few(history)
+        return None if few is None else few.spread(self._size)
+
+    def few(self, history: History) -> Few | None:
+        """`scores` of what was bought; all other items have none."""
         bought = history.kinds == Kind.BOUGHT
         if not bought.any():
             return None
         items, times = history.items[bought], history.times_ms[bought]
         decayed = decay(history.now_ms - times, self.half_life_days)
-        scores = np.bincount(items, decayed, self._size) * self._demand
+        found, place = np.unique(items, return_inverse=True)
+        scores = np.bincount(place, decayed, len(found)) * self._demand[found]
         if self.cadence:
-            found, due = self._due(items, times, history.now_ms)
-            scores[found] *= 1 - self.cadence * (1 - due)
-        return scores.astype(np.float32)
+            _, due = self._due(items, times, history.now_ms)
+            scores *= 1 - self.cadence * (1 - due)
+        return Few(found, scores.astype(np.float32))
 
     def _due(
         self, items: Codes, times_ms: npt.NDArray[np.int64], now_ms: int

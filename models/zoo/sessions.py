@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from models.errors import NotEnoughData
 from models.interactions import Codes, Interactions, decay, weights_of
-from models.protocol import History, Scores
+from models.protocol import Few, History, Scores
 from models.zoo.linear import strongest_causes
 
 LATEST_MAX: Final = 50
@@ -107,8 +107,10 @@ class SessionKNN:
         at, place = _spans(self._arrays["item_starts"], items, self.recent)
         found, inverse = np.unique(self._arrays["item_sessions"][at], return_inverse=True)
         likeness = np.bincount(inverse, weights[place], len(found)) * self._arrays["value"][found]
-        last = np.zeros(len(found), np.int64)
-        np.maximum.at(last, inverse, self._arrays["item_steps"][at])
+        steps = self._arrays["item_steps"][at]
+        # Of one type: else numpy takes twenty times as long.
+        last = np.zeros(len(found), steps.dtype)
+        np.maximum.at(last, inverse, steps)
         if len(found) > self.neighbours:
             kept = np.argpartition(-likeness, self.neighbours)[: self.neighbours]
             found, likeness, last = found[kept], likeness[kept], last[kept]
@@ -116,21 +118,25 @@ class SessionKNN:
 
     def _spread(
         self, found: npt.NDArray[Any], likeness: npt.NDArray[Any], last: npt.NDArray[Any]
-    ) -> npt.NDArray[Any]:
-        """What each item of these sessions scores."""
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """(item, its share of a score) of each event of these sessions."""
         at, place = _spans(self._arrays["session_starts"], found, None)
         items = self._arrays["session_items"][at]
         far = np.abs(self._arrays["session_steps"][at] - last[place])
-        shares = likeness[place] * np.exp(-far / self.near) * self._arrays["idf"][items]
-        return np.bincount(items, shares, len(self._arrays["idf"]))
+        return items, likeness[place] * np.exp(-far / self.near) * self._arrays["idf"][items]
 
     def scores(self, history: History) -> Scores | None:
         """Of items in sessions like the newest steps."""
+        few = self.few(history)
+        return None if few is None else few.spread(len(self._arrays["idf"]))
+
+    def few(self, history: History) -> Few | None:
+        """`scores` of the items of such sessions; all other items have none."""
         items, weights = self._asked(history)
         if not len(items):
             return None
         found, likeness, last, _ = self._matches(items, weights)
-        return self._spread(found, likeness, last).astype(np.float32)
+        return Few.summed(*self._spread(found, likeness, last))
 
     def because(self, history: History, items: Codes) -> Codes | None:
         """The history's item whose sessions speak for each most."""
@@ -139,17 +145,20 @@ class SessionKNN:
             return None
         shares = np.stack(
             [
-                self._spread(*self._matches(known[n : n + 1], weights[n : n + 1])[:3])[items]
+                self._alone(known[n : n + 1], weights[n : n + 1])[items]
                 for n in range(min(len(known), 10))
             ]
         )
         return strongest_causes(shares, known)
 
+    def _alone(self, item: Codes, weight: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """What each item scores for one item of a history."""
+        found, likeness, last, _ = self._matches(item, weight)
+        return np.bincount(*self._spread(found, likeness, last), len(self._arrays["idf"]))
+
     def similar(self, item: int) -> Scores | None:
         """What sessions with the item hold beside it."""
-        one = np.array([item], np.int32)
-        found, likeness, last, _ = self._matches(one, np.ones(1, np.float32))
-        scores = self._spread(found, likeness, last)
+        scores = self._alone(np.array([item], np.int32), np.ones(1, np.float32))
         scores[item] = 0
         return scores.astype(np.float32)
 

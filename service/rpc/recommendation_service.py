@@ -173,11 +173,13 @@ def fill_answer(reply: pb.RecommendResponse, answered: Answered) -> None:
         entry = add()
         entry.item_id = clean(item.id)
         entry.score = item.score
-        entry.rule = clean(item.rule)
+        if item.rule:
+            entry.rule = clean(item.rule)
         reason = entry.reason
         reason.code = item.code
         reason.text = clean(item.text)
-        reason.item_id = clean(item.because_of)
+        if item.because_of:
+            reason.item_id = clean(item.because_of)
     reply.model = answered.model
     reply.model_version = answered.version
     if answered.trained_ms is not None:

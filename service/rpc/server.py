@@ -32,7 +32,7 @@ from service.pb.onefold.v1 import (
 )
 from service.rpc.catalog_service import CatalogService
 from service.rpc.decision_service import DecisionService
-from service.rpc.guard import SHORT_WORKERS, Gate, GuardedServer, RpcMeter
+from service.rpc.guard import Gate, GuardedServer, RpcMeter, ShortCalls
 from service.rpc.identity_service import IdentityService
 from service.rpc.limits import METADATA_BYTES_MAX, SETTLE_S, WATCHERS_MAX
 from service.rpc.messages import MatchMessages
@@ -108,7 +108,7 @@ class RpcServer:
             experimental_non_blocking=True, experimental_thread_pool=self._pool
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._short = ThreadPoolExecutor(SHORT_WORKERS, thread_name_prefix="onefold-short")
+        self._short = ShortCalls(self._pool)
         self._gate = Gate(
             meter,
             self.options.workers + SPARE_WORKERS,

@@ -3,7 +3,8 @@
 Beside the real service as many processes of a bare grpcio server answer each request with the very bytes that
 the real one answered it with: an echo at once, a third server after it has burned as much CPU as the real one
 takes. What latency that one has is the machine's and grpcio's. The load comes from this process, on the same
-cores. Every answer is fresh: the person is read, folded in and scored in the call.
+cores; "late" is the p99 of what it took itself to send a request that was due. Every answer is fresh: the
+person is read, folded in and scored in the call.
 """
 
 import argparse
@@ -26,7 +27,6 @@ from models.registry import Registry
 from service.config import GrpcConfig
 from service.pb.onefold.v1 import common_pb2
 from service.pb.onefold.v1 import recommendation_service_pb2 as pb
-from service.rpc.guard import SHORT_WORKERS
 from service.rpc.process import settle
 from service.rpc.served_models import ServedModels
 from service.rpc.server import RpcServer, Served
@@ -86,19 +86,17 @@ def serve(folder: Path, port: int) -> None:
 def echo(path: Path, port: int, burn_us: int) -> None:
     """Child: a bare server that knows every reply by its request, and burns CPU first, a call at a time."""
     known = msgspec.msgpack.decode(path.read_bytes(), type=dict[bytes, bytes])
-    burning = threading.Lock()
 
     def burned(request: bytes, _context: Any) -> bytes:
-        with burning:
-            end = time.thread_time() + burn_us / 1e6
-            while time.thread_time() < end:
-                pass
+        end = time.thread_time() + burn_us / 1e6
+        while time.thread_time() < end:
+            pass
         return known[request]
 
     handler: Any = grpc.unary_unary_rpc_method_handler(
         burned if burn_us else lambda request, context: known[request]
     )
-    pool = ThreadPoolExecutor(SHORT_WORKERS if burn_us else WORKERS)
+    pool = ThreadPoolExecutor(1 if burn_us else WORKERS)
     server = grpc.server(pool, options=[("grpc.so_reuseport", 1)])
     server.add_registered_method_handlers("echo.Echo", {"Recommend": handler})
     print(server.add_insecure_port(f"127.0.0.1:{port}"), flush=True)
@@ -111,13 +109,16 @@ def echo(path: Path, port: int, burn_us: int) -> None:
 
 def show(name: str, clients: str, runs: Sequence[Run]) -> tuple[float, float]:
     """A line of the table; requests per second, and the servers' CPU seconds for each."""
-    whole = Run(latencies_ms=[ms for run in runs for ms in run.latencies_ms])
+    whole = Run(
+        latencies_ms=[ms for run in runs for ms in run.latencies_ms],
+        late_ms=[ms for run in runs for ms in run.late_ms],
+    )
     rate = median(run.requests / run.seconds for run in runs)
     cpu = median(run.cpu_s / max(1, run.requests) for run in runs)
     errors = sum((run.errors for run in runs), Counter[str]())
     print(
         f"{name:<12}{clients:>10}{rate:>9,.0f}{whole.at(0.5):>9.2f}{whole.at(0.99):>9.2f}"
-        f"{cpu * 1e6:>10,.0f}  {dict(errors) or ''}",
+        f"{whole.late_at(0.99):>9.2f}{cpu * 1e6:>10,.0f}  {dict(errors) or ''}",
         flush=True,
     )
     return rate, cpu
@@ -157,7 +158,9 @@ def measure(folder: Path, users: Sequence[str], options: argparse.Namespace) -> 
     path = folder / "replies"
     path.write_bytes(msgspec.msgpack.encode(known.replies))
     echoes = ("--echo", str(path))
-    print(f"{'':<12}{'clients':>10}{'QPS':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU us':>10}")
+    print(
+        f"{'':<12}{'clients':>10}{'QPS':>9}{'p50 ms':>9}{'p99 ms':>9}{'late ms':>9}{'CPU us':>10}"
+    )
     with (
         children(MODULE, options.processes, "--serve", str(folder), together=together) as ours,
         children(MODULE, options.processes, *echoes, together=together) as bare,

@@ -34,12 +34,22 @@ class Run(msgspec.Struct):
     seconds: float = 0.0
     cpu_s: float = 0.0
     latencies_ms: list[float] = []
+    late_ms: list[float] = []
+    """Of each latency, what the client itself took to send the request when it was due and its turn."""
     errors: Counter[str] = msgspec.field(default_factory=Counter)
 
     def at(self, share: float) -> float:
         """A latency that this share of the requests was not slower than."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
+        return _at(self.latencies_ms, share)
+
+    def late_at(self, share: float) -> float:
+        """The same of the client's own part."""
+        return _at(self.late_ms, share)
+
+
+def _at(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
 class Servers:
@@ -114,8 +124,9 @@ def load(
             chance = random.Random(index)
             ready.wait()
             ready.wait()
-            due = time.perf_counter()
+            due = free = time.perf_counter()
             mine: list[float] = []
+            late: list[float] = []
             errors: Counter[str] = Counter()
             count = index
             while due < until[0]:
@@ -124,14 +135,17 @@ def load(
                     time.sleep(max(0.0, due - time.perf_counter()))
                 else:
                     due = time.perf_counter()
+                late.append((time.perf_counter() - max(due, free)) * 1000)
                 try:
                     call(requests[count % len(requests)])
                     mine.append((time.perf_counter() - due) * 1000)
                 except grpc.RpcError as error:
                     errors[error.code().name] += 1
+                free = time.perf_counter()
                 count += clients
             with guard:
                 run.latencies_ms += mine
+                run.late_ms += late
                 run.errors.update(errors)
 
     threads = [threading.Thread(target=ask, args=[index]) for index in range(clients)]

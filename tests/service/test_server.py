@@ -16,9 +16,8 @@ from service.errors import PortTaken
 from service.pb.onefold.v1 import profile_service_pb2 as pb
 from service.pb.onefold.v1 import recommendation_service_pb2 as recommendation_pb
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
-from service.rpc import guard
 from service.rpc.errors import CallCancelled, DeadlinePassed
-from service.rpc.guard import SHORT_WORKERS, Deadline, Gate, Handler, guarded
+from service.rpc.guard import HANGS_S, Deadline, Handler, ShortCalls, guarded
 from service.rpc.recommending import Answered, Asked
 from service.rpc.server import SERVICES, WAITING_MAX, RpcServer
 from storage.errors import StoreUnavailable
@@ -131,53 +130,53 @@ def test_a_call_whose_time_is_up_is_not_begun(tmp_path: Path) -> None:
     with Api(tmp_path, GrpcConfig(port=0, workers=1, grace_s=0)) as api:
         models = Waiting()
         api.models.recommend = models.recommend  # type: ignore[method-assign]
-        slow = [
-            api.recommendations.Recommend.future(
-                recommendation_pb.RecommendRequest(surface=recommendation_pb.SURFACE_FOR_YOU),
-                timeout=TIMEOUT_S,
-            )
-            for _ in range(SHORT_WORKERS)
-        ]
-        for _ in slow:
-            assert models.begun.acquire(timeout=TIMEOUT_S)
+        slow = api.recommendations.Recommend.future(
+            recommendation_pb.RecommendRequest(surface=recommendation_pb.SURFACE_FOR_YOU),
+            timeout=TIMEOUT_S,
+        )
+        assert models.begun.acquire(timeout=TIMEOUT_S)
         with pytest.raises(grpc.RpcError) as caught:
             recommend(api, timeout=0.2)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         models.go_on.set()
-        for call in slow:
-            call.result(TIMEOUT_S)
+        slow.result(TIMEOUT_S)
         health(api)
 
-        assert models.asked == SHORT_WORKERS
+        assert models.asked == 1
 
 
-def test_short_calls_take_turns_but_none_waits_for_one_that_hangs() -> None:
-    hangs = threading.Event()
-    together: list[int] = []
-    inside = 0
+def test_short_calls_are_done_one_by_one_in_the_order_they_came() -> None:
+    done: list[int] = []
+    inside = threading.Lock()
 
-    def work(request: str, context: grpc.ServicerContext) -> str:
-        nonlocal inside
-        if request == "hang":
-            hangs.wait(TIMEOUT_S)
-            return request
-        inside += 1
-        together.append(inside)
-        time.sleep(0.002)
-        inside -= 1
-        return request
+    def work(n: int) -> None:
+        assert inside.acquire(blocking=False)
+        time.sleep(0.001)
+        done.append(n)
+        inside.release()
 
-    caller: Any = Caller(waits=True, left_s=None)
-    with ThreadPoolExecutor(4) as pool:
-        call = guard.unary(work, "ProfileService/GetProfile", Gate(short=pool))
-        answers = list(pool.map(lambda n: call(str(n), caller), range(12)))
-        assert answers == [str(n) for n in range(12)]
-        assert set(together) == {1}
+    with ThreadPoolExecutor(4) as others, ShortCalls(others) as short:
+        for each in [short.submit(work, n) for n in range(20)]:
+            each.result(TIMEOUT_S)
 
-        hanging = pool.submit(call, "hang", caller)
-        assert call("next", caller) == "next"
-        hangs.set()
-        assert hanging.result(TIMEOUT_S) == "hang"
+    assert done == list(range(20))
+
+
+def test_no_short_call_waits_for_one_that_hangs() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hang() -> str:
+        begun.set()
+        go_on.wait(TIMEOUT_S)
+        return "hung"
+
+    with ThreadPoolExecutor(4) as others, ShortCalls(others) as short:
+        hanging = short.submit(hang)
+        begun.wait(TIMEOUT_S)
+        time.sleep(2 * HANGS_S)
+        assert short.submit(lambda: "next").result(TIMEOUT_S) == "next"
+        go_on.set()
+        assert hanging.result(TIMEOUT_S) == "hung"
 
 
 class Caller:
