@@ -85,7 +85,7 @@ bench-segments: $(READY) ## what 200 segments cost a stream, filling them for a 
 	$(RUN) -m tests.bench.segments
 
 bench-explain: $(READY) ## explanations and previews of 100 identifiers and beside a hub of 80,000
-	$(RUN) -m tests.bench.explain
+	$(RUN) -m tests.bench.explain --cassandra
 
 bench-linking: $(READY) ## records without a shared identifier, beside Splink (fetches FEBRL; needs ../shared/data)
 	@test -d $(VENV)/bench-linking/splink || $(VENV)/bin/uv pip install --quiet --no-deps --target $(VENV)/bench-linking \
