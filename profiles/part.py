@@ -6,7 +6,7 @@ the order either.
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 import msgspec
 
@@ -207,20 +207,26 @@ class _LeanBody(msgspec.Struct, array_like=True, gc=False):
     collected: dict[int, Collected] = {}
 
 
-class _LeanVisit(Visit, array_like=True, gc=False, eq=False):
-    opened_by = msgspec.msgpack.Decoder(_LeanBody)
+_B = TypeVar("_B")
+_V = TypeVar("_V")
 
 
-class _LeanPart(msgspec.Struct, array_like=True, gc=False):
+class _PartOf(msgspec.Struct, Generic[_B, _V], array_like=True, gc=False):
+    """`Part`, field by field, of bodies that are decoded in part."""
+
     format: int
     offset: int
-    body: _LeanBody | None
-    visits: list[_LeanVisit]
+    body: _B | None
+    visits: list[_V]
     newest_key_ms: int = -1
     collected_at: int = 0
 
 
-_lean_decoder = msgspec.msgpack.Decoder(_LeanPart)
+class _LeanVisit(Visit, array_like=True, gc=False, eq=False):
+    opened_by = msgspec.msgpack.Decoder(_LeanBody)
+
+
+_lean_decoder = msgspec.msgpack.Decoder(_PartOf[_LeanBody, _LeanVisit])
 
 
 class _AskedBody(_LeanBody, array_like=True, gc=False):
@@ -233,16 +239,7 @@ class _AskedVisit(Visit, array_like=True, gc=False, eq=False):
     opened_by = msgspec.msgpack.Decoder(_AskedBody)
 
 
-class _AskedPart(msgspec.Struct, array_like=True, gc=False):
-    format: int
-    offset: int
-    body: _AskedBody | None
-    visits: list[_AskedVisit]
-    newest_key_ms: int = -1
-    collected_at: int = 0
-
-
-_asked_decoder = msgspec.msgpack.Decoder(_AskedPart)
+_asked_decoder = msgspec.msgpack.Decoder(_PartOf[_AskedBody, _AskedVisit])
 _traits = msgspec.msgpack.Decoder(dict[str, Trait]).decode
 
 
@@ -256,16 +253,7 @@ class _FewVisit(Visit, array_like=True, gc=False, eq=False):
     opened_by = msgspec.msgpack.Decoder(_FewBody)
 
 
-class _FewPart(msgspec.Struct, array_like=True, gc=False):
-    format: int
-    offset: int
-    body: _FewBody | None
-    visits: list[_FewVisit]
-    newest_key_ms: int = -1
-    collected_at: int = 0
-
-
-_few_decoder = msgspec.msgpack.Decoder(_FewPart)
+_few_decoder = msgspec.msgpack.Decoder(_PartOf[_FewBody, _FewVisit])
 _collected = msgspec.msgpack.Decoder(Collected).decode
 
 
