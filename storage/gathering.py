@@ -148,7 +148,7 @@ class Gatherer:
         resolved: Resolved,
         parts: Mapping[Node, Part],
         devices: Sequence[Node],
-        shared: "_Shared",
+        shared: _Shared,
     ) -> Gathered:
         person = resolved.answered_by is not Answer.DEVICE
         found, person_of = shared.found, shared.person_of

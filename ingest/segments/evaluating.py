@@ -10,6 +10,7 @@ from identity.changes import Kind, PersonChange
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from identity.rules import Rules
+from ingest.segments.judging import verdicts
 from profiles.part import decode_few
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import (
@@ -22,14 +23,10 @@ from profiles.segments.membership import (
     reason_of,
 )
 from profiles.segments.subject import Subject, subject_of
-from profiles.segments.tree import DAY_MS
 from storage.gathering import Answer, Gathered, Gatherer, Resolved, people_of
 from storage.identity_ports import Named
 from storage.ports import Store
 
-PUT_OFF_MS: Final = DAY_MS
-"""How far off a moment must be that events put off, not to be looked at for them: who comes back each day has
-nothing looked at in vain when it comes."""
 REACH_MAX: Final = 50
 """Identifiers of one profile that destinations may use, its own first, then those of its newest devices."""
 NamedScores = Mapping[str, tuple[float, int]]
@@ -231,7 +228,7 @@ class Evaluator:
             now_in, dues = dict.fromkeys(before.segments, False), dict[str, int]()
         else:
             ready = None if complete else catalogue.ready_at(revision)
-            now_in, dues = _verdicts(subject, before, catalogue, now_ms, look.only, ready)
+            now_in, dues = verdicts(subject, before, catalogue, now_ms, look.only, ready)
         segments, told = changed(before, now_in, now_ms, reason_of(look.cause))
         consent = dict(subject.consent) if subject and segments else {}
         told += consent_told(before, segments, consent, now_ms, before.sequence + len(told))
@@ -295,61 +292,6 @@ class Evaluator:
                 mine |= dict.fromkeys(other.with_node for other in companions.get(device, ()))
             found[each.resolved.profile_id] = tuple(mine)[:REACH_MAX]
         return found
-
-
-def _verdicts(
-    subject: Subject,
-    before: Standing,
-    catalogue: Catalogue,
-    now_ms: int,
-    only: Only,
-    ready: Sequence[str] | None,
-) -> tuple[dict[str, bool], dict[str, int]]:
-    """What was asked of a profile and whether it is in it; and when time alone may change that, of all.
-
-    `ready`: the segments of which its parts hold what is needed, if not all.
-    """
-    judges = catalogue.judges
-    dues: dict[str, int] = {}
-    if (only is None or not before.knows_dues) and ready is None:
-        now_in = dict.fromkeys(before.segments.keys() - catalogue.broken.keys(), False)
-        asked = judges.may_hold(subject.collected)
-    else:
-        gone = before.segments.keys() - catalogue.defined - catalogue.broken.keys()
-        now_in = dict.fromkeys(gone, False)
-        dues = {key: at for key, at in before.dues.items() if key in catalogue.defined}
-        if only is None or not before.knows_dues:
-            asked = judges.some(ready or ())
-        else:
-            wanted = _to_be_asked(only, subject, before, catalogue, now_ms)
-            asked = judges.some(wanted if ready is None else wanted.intersection(ready))
-    for segment_id, judge in asked:
-        now_in[segment_id], until_ms, _ = judge(subject, now_ms)
-        if until_ms < NEVER_MS:
-            dues[segment_id] = until_ms
-        elif dues:
-            dues.pop(segment_id, None)
-    return now_in, dues
-
-
-def _to_be_asked(
-    only: frozenset[str], subject: Subject, before: Standing, catalogue: Catalogue, now_ms: int
-) -> frozenset[str]:
-    """What events can have changed, and what is due.
-
-    Not what they can only have put off: a member whom more events let stay is one until it is due at least.
-    """
-    due = [key for key, at in before.dues.items() if at <= now_ms]
-    if before.segments and subject.consent == before.consent:
-        soon_ms = now_ms + PUT_OFF_MS
-        only = only.difference(
-            [
-                key
-                for key in only & catalogue.judges.growing & before.segments.keys()
-                if before.dues.get(key, NEVER_MS) > soon_ms
-            ]
-        )
-    return only.union(due)
 
 
 def both(one: Look | None, other: Look) -> Look:

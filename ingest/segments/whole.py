@@ -14,6 +14,7 @@ from identity.evidence import Use
 from identity.nodes import TYPES, Node, code_of, names_device, type_code
 from identity.rules import Rules
 from ingest.segments.evaluating import REACH_MAX, ended
+from ingest.segments.judging import judged_afresh
 from profiles.part import Body, Part, bodies_of, decode_asked, visit_spans
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import (
@@ -276,18 +277,11 @@ def _stand(
     kiosk: bool = False,
 ) -> _Found | None:
     """What is to be kept and told of a profile of which `held` is kept; None: nothing was, and nothing is."""
-    now_in: dict[str, bool] = {}
-    dues: dict[str, int] = {}
-    if held and held.segments:
-        gone = held.segments.keys() - catalogue.broken.keys() if subject else held.segments
-        now_in = dict.fromkeys(gone, False)
-    if subject is not None:
-        for segment_id, judge in catalogue.judges.may_hold(subject.collected):
-            member, until_ms, _ = judge(subject, now_ms)
-            if member:
-                now_in[segment_id] = True
-            if until_ms < NEVER_MS:
-                dues[segment_id] = until_ms
+    segments_before = held.segments if held else {}
+    if subject is None:
+        now_in, dues = dict.fromkeys(segments_before, False), dict[str, int]()
+    else:
+        now_in, dues = judged_afresh(subject, segments_before, catalogue, now_ms)
     if held is None:
         if not now_in and not dues and not kiosk:
             return None
