@@ -1,10 +1,11 @@
 """How commands speak: tables and sentences for people, one JSON value for programs."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
@@ -24,7 +25,16 @@ from rich.table import Table
 
 from profiles.money import MICROS
 
-console = Console(highlight=False)
+PIPED_WIDTH: Final = 1_000
+"""Columns where no terminal says how many it has: what `grep` or a program reads is not broken into lines."""
+
+
+def _width() -> int | None:
+    """None: the terminal's, or what COLUMNS says."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH
+
+
+console = Console(highlight=False, width=_width())
 errors = Console(stderr=True, highlight=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")

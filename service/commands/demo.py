@@ -44,6 +44,7 @@ from storage.profiles import Lookup
 KEY: Final = "demo-write-key"
 CALL_S: Final = 10
 SHOWN: Final = 5
+HEADING_WIDTH_MAX: Final = 100
 LATER_MS: Final = 10 * 60_000
 """How long after the person's newest event the demo's own click happens, in the shop's time."""
 
@@ -81,7 +82,8 @@ def demo(folder: Path) -> None:
 
 def _title(text: str) -> None:
     console.print()
-    console.print(Rule(Text(text, "bold"), align="left", style="dim"))
+    heading = Rule(Text(text, "bold"), align="left", style="dim")
+    console.print(heading, width=min(console.width, HEADING_WIDTH_MAX))
 
 
 def _load(workspace: Workspace, folder: Path) -> None:
