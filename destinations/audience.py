@@ -64,10 +64,13 @@ class Audience(Protocol):
     def segment(self, segment: str) -> SegmentInfo | None:
         """What is known of a segment; None if there is none."""
 
-    def members(self, segments: Collection[str]) -> Iterator[Sequence[Recipient]]:
+    def members(
+        self, segments: Collection[str], purposes: Collection[str] = ()
+    ) -> Iterator[Sequence[Recipient]]:
         """Members of any of `segments` in batches, in an order that they alone decide; each profile once.
 
-        An identifier is listed for one recipient only: a shared device is its present owner's.
+        An identifier is listed for one recipient only: a shared device is its present owner's. Of who does
+        not grant all of `purposes`, identifiers and traits need not be read.
         """
 
     def recipients(self, profile_ids: Collection[Node]) -> Mapping[Node, Recipient]:
@@ -142,8 +145,10 @@ class MemoryAudience:
         """See `Audience`."""
         return self._segments.get(segment)
 
-    def members(self, segments: Collection[str]) -> Iterator[list[Recipient]]:
-        """See `Audience`."""
+    def members(
+        self, segments: Collection[str], purposes: Collection[str] = ()
+    ) -> Iterator[list[Recipient]]:
+        """See `Audience`: with all that is known, whatever is granted."""
         wanted = set(segments)
         found = [
             recipient

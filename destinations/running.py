@@ -178,7 +178,7 @@ class Exporter:
         """Every member of segments; the positions that this makes up for."""
         # Read first: what happens meanwhile is told again by the next delta rather than never.
         token = self._audience.newest()
-        for batch in self._audience.members(sorted(names)):
+        for batch in self._audience.members(sorted(names), self._gate.purposes):
             self._looked_at += len(batch)
             self._send(self._members(batch, names))
         return dict.fromkeys(names, token)

@@ -1,28 +1,30 @@
 """Who is in which segments, for exports: the store's members and transitions, with the identifiers needed."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from destinations.audience import Audience, Recipient, SegmentInfo, Transition
-from identity.nodes import Identifier, Node, code_of, names_device, type_code
+from identity.nodes import Node, names_device
 from identity.rules import Rules
 from ingest.segments.evaluating import Evaluator, is_itself, profile_of
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Standing
 from profiles.segments.references import sensitive
+from service.recipients import Recipients
 from storage.catalogues import Catalogues
-from storage.gathering import Gatherer, people_of
+from storage.gathering import Gatherer
 from storage.keys import Vault
 from storage.ports import Store
 from storage.profiles import Lookup, ProfileReader
+from storage.reaching import LAST
 
 if TYPE_CHECKING:
     from service.workspace import Workspace
 
 NO_SEGMENTS: Final = Catalogue()
 """Of a recipient nothing is asked but who they are and what they consent to."""
-BATCH: Final = 1_000
-"""Members read at a time: some megabytes, and few round trips."""
+FIRST: Final = Node(b"")
+"""Before every node."""
 
 
 class StoreAudience:
@@ -40,13 +42,9 @@ class StoreAudience:
         traits: Collection[str] = (),
     ) -> None:
         self._store = store
-        self._rules = rules
         self._reader = reader
-        self._vault = vault
         self._now_ms = now_ms
-        self._types = frozenset(types)
-        self._codes = frozenset(map(code_of, types))
-        self._traits = frozenset(traits)
+        self._known = Recipients(store, rules, reader, vault, types, traits)
         self._evaluator = Evaluator(store, rules)
         self._gatherer = Gatherer(store, rules)
         catalogue = catalogues.now()
@@ -64,24 +62,11 @@ class StoreAudience:
         """See `Audience`."""
         return self._infos.get(segment)
 
-    def members(self, segments: Collection[str]) -> Iterator[Sequence[Recipient]]:
-        """See `Audience`: segment by segment, without those who were in one before."""
-        before: set[str] = set()
-        for segment in sorted(segments):
-            after: Node | None = None
-            while page := self._store.memberships.members(segment, after, BATCH):
-                after = page[-1][0]
-                found = self._store.memberships.get(profile for profile, _ in page)
-                yield self._recipients(
-                    [
-                        found[profile]
-                        for profile, _ in page
-                        if profile in found
-                        and segment in found[profile].segments
-                        and before.isdisjoint(found[profile].segments)
-                    ]
-                )
-            before.add(segment)
+    def members(
+        self, segments: Collection[str], purposes: Collection[str] = ()
+    ) -> Iterator[Sequence[Recipient]]:
+        """See `Audience`: in order of profile id."""
+        return self._known.members(segments, purposes, (FIRST, LAST), self._now_ms())
 
     def recipients(self, profile_ids: Collection[Node]) -> Mapping[Node, Recipient]:
         """See `Audience`: as they are at this moment, also those who are in no segment any more."""
@@ -110,7 +95,8 @@ class StoreAudience:
                     consent=dict(subject.consent) if subject else {},
                 )
             )  # fmt: skip
-        found = {each.profile_id: each for each in self._recipients(standings)}
+        known = self._known.of(standings, self._now_ms())
+        found = {each.profile_id: each for each in known}
         return {each: found[now] for each, now in now_of.items() if now in found}
 
     def newest(self) -> str:
@@ -131,88 +117,6 @@ class StoreAudience:
             for each in (entry.transition for entry in told)
         ]  # fmt: skip
         return found, told[-1].token if told else after
-
-    def _recipients(self, standings: Sequence[Standing]) -> list[Recipient]:
-        reach = self._own(standings)
-        sealed = self._store.identifiers.get({node for nodes in reach for node in nodes})
-        traits = self._traits_of(standings)
-        open_value, types = self._vault.open, self._types
-        found = []
-        for standing, nodes in zip(standings, reach, strict=True):
-            identifiers = [
-                Identifier(held[0], open_value(node, held[1]))
-                for node in nodes
-                if (held := sealed.get(node)) is not None and held[0] in types
-            ]
-            identifiers.sort()
-            found.append(
-                Recipient(
-                    profile_id=standing.profile_id, identifiers=tuple(identifiers),
-                    consent=standing.consent, segments=standing.segments,
-                    traits=traits.get(standing.profile_id, {}),
-                )
-            )  # fmt: skip
-        return found
-
-    def _traits_of(self, standings: Sequence[Standing]) -> dict[Node, dict[str, Any]]:
-        if not self._traits:
-            return {}
-        lookups = [Lookup(profile_id=each.profile_id) for each in standings]
-        return {
-            each.profile.id: {n: v for n, v in each.profile.traits.items() if n in self._traits}
-            for each in self._reader.get_many(lookups, self._now_ms())
-            if each is not None
-        }
-
-    def _own(self, standings: Sequence[Standing]) -> list[list[Node]]:
-        """The identifiers of wanted types that are each profile's own.
-
-        A device is that of the person who used it last, and so is what goes with it: a browser that two people
-        shared would tell of one what the other did. One of too many people is nobody's.
-        """
-        wanted = [
-            [node for node in each.reach if type_code(node) in self._codes] for each in standings
-        ]
-        devices = {node for nodes in wanted for node in nodes if names_device(node)}
-        owners = self._owners(devices)
-        return [
-            [
-                node
-                for node in nodes
-                if node not in devices
-                or owners.get(node, standing.profile_id) == standing.profile_id
-                or (owners[node] == _NOBODY and node == standing.profile_id)
-            ]
-            for standing, nodes in zip(standings, wanted, strict=True)
-        ]
-
-    def _owners(self, devices: Collection[Node]) -> dict[Node, Node]:
-        """The profile of each device that people used; _NOBODY for one of too many."""
-        if not devices:
-            return {}
-        uses = self._store.devices.uses_of(devices)
-        # An advertising id has no uses of its own: those of the device that it was last seen with count.
-        alone = [device for device in devices if device not in uses]
-        companions = self._store.devices.companions_of(alone) if alone else {}
-        newest = {device: some[0].with_node for device, some in companions.items() if some}
-        uses |= self._store.devices.uses_of(set(newest.values()) - uses.keys()) if newest else {}
-        users: dict[Node, list[Node]] = {}
-        for device in devices:
-            some = uses.get(device) or uses.get(newest.get(device, device)) or []
-            people = [use for use in some if use.person]
-            if people:
-                last = max(people, key=lambda use: (use.last_ms, use.person))
-                users[device] = [last.person, *(use.person for use in people)]
-        profiles = people_of(self._store, {person for some in users.values() for person in some})
-        return {
-            device: profiles[some[0]]
-            if len({profiles[person] for person in some}) <= self._rules.owners_max
-            else _NOBODY
-            for device, some in users.items()
-        }
-
-
-_NOBODY: Final = Node(b"")
 
 
 def open_audience(

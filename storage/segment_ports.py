@@ -44,7 +44,7 @@ class Memberships(Protocol):
         """
 
     def members(self, segment: str, after: Node | None, limit: int) -> list[tuple[Node, int]]:
-        """The next `(profile id, since_ms)` of a segment past `after`, in the store's order."""
+        """The next `(profile id, since_ms)` of a segment past `after`, in order of profile id."""
 
     def count(self, segments: Sequence[str]) -> dict[str, tuple[int, int]]:
         """How many (people, devices that are nobody's) are in each segment."""

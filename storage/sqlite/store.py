@@ -19,6 +19,7 @@ from storage.identity_ports import (
 )
 from storage.keys import Keys, create_keys, load_keys
 from storage.ports import Catalog, DeadLetters, Leases, Parts, Positions, Store, Timeline
+from storage.reaching import Reaching
 from storage.segment_ports import Backfills, Definitions, Deliveries, Memberships, Pending, Scores
 from storage.sqlite.activity import SqliteParts, SqliteTimeline
 from storage.sqlite.columns import SqliteColumns
@@ -39,6 +40,7 @@ from storage.sqlite.ledger import (
     SqlitePositions,
 )
 from storage.sqlite.lookups import SqliteLookups
+from storage.sqlite.reaching import SqliteReaching
 from storage.sqlite.segments import (
     SqliteBackfills,
     SqliteDefinitions,
@@ -79,6 +81,7 @@ class SqliteStore:
         self.leases: Leases = SqliteLeases(self.database)
         self.deliveries: Deliveries = SqliteDeliveries(self.database)
         self.columns: Columns = SqliteColumns(self.database)
+        self.reaching: Reaching = SqliteReaching(self.database)
         if keys is not None:
             self._check_keys(keys)
 

@@ -45,7 +45,9 @@ class Quick(MemoryAudience):
         super().__init__([SegmentInfo(each) for each in SEGMENTS])
         self.count = count
 
-    def members(self, segments: Collection[str]) -> Iterator[list[Recipient]]:
+    def members(
+        self, segments: Collection[str], purposes: Collection[str] = ()
+    ) -> Iterator[list[Recipient]]:
         yes, no = {"ads": True}, {"ads": False}
         one, two = {"regulars": NOON}, {"regulars": NOON, "lapsed": NOON - 5}
         for start in range(0, self.count, BATCH):

@@ -251,8 +251,10 @@ class Killing(LocalFolder):
 class KilledWhileRead(MemoryAudience):
     """An audience in whose second batch the process is killed."""
 
-    def members(self, segments: Collection[str]) -> Iterator[list[Recipient]]:
-        for number, batch in enumerate(super().members(segments)):
+    def members(
+        self, segments: Collection[str], purposes: Collection[str] = ()
+    ) -> Iterator[list[Recipient]]:
+        for number, batch in enumerate(super().members(segments, purposes)):
             if number:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield batch

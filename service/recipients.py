@@ -1,0 +1,176 @@
+"""From what is kept of members of segments to those whom destinations may name, many at a time."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from destinations.audience import Recipient
+from identity.nodes import Identifier, Node, code_of, names_device, type_code
+from identity.rules import Rules
+from profiles.segments.membership import Standing
+from storage.columns import columns_of
+from storage.gathering import people_of
+from storage.keys import Vault
+from storage.ports import Store
+from storage.profiles import Lookup, ProfileReader
+from storage.reaching import reaching_of
+
+NOBODY: Final = Node(b"")
+"""Whose a device of too many people is."""
+
+
+class Recipients:
+    """Reads recipients of a store; `types` of identifiers and `traits` are what a destination may use."""
+
+    def __init__(
+        self,
+        store: Store,
+        rules: Rules,
+        reader: ProfileReader,
+        vault: Vault,
+        types: Collection[str],
+        traits: Collection[str] = (),
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._reader = reader
+        self._vault = vault
+        self._types = frozenset(types)
+        self._codes = frozenset(map(code_of, types))
+        self._traits = frozenset(traits)
+        self._reaching = reaching_of(store)
+        self._columns = columns_of(store)
+
+    def members(
+        self,
+        segments: Collection[str],
+        purposes: Collection[str],
+        span: tuple[Node, Node],
+        now_ms: int,
+    ) -> Iterator[list[Recipient]]:
+        """Members of any of `segments` within a span of profile ids, as `Audience.members` gives them."""
+        batches = self._reaching.standings(segments, *span)
+        wanted = frozenset(segments)
+        while True:
+            with self._columns.snapshot():
+                some = next(batches, None)
+                if some is None:
+                    return
+                held = [each for each in some if not wanted.isdisjoint(each.segments)]
+                found = self._consenting(held, purposes, now_ms)
+            yield found
+
+    def _consenting(
+        self, standings: Sequence[Standing], purposes: Collection[str], now_ms: int
+    ) -> list[Recipient]:
+        may = [
+            each
+            for each in standings
+            if all(each.consent.get(purpose) is True for purpose in purposes)
+        ]
+        known = self.of(may, now_ms)
+        if len(may) == len(standings):
+            return known
+        by_id = {each.profile_id: each for each in known}
+        return [
+            by_id.get(each.profile_id)
+            or Recipient(
+                profile_id=each.profile_id, consent=each.consent, segments=each.segments
+            )
+            for each in standings
+        ]  # fmt: skip
+
+    def of(self, standings: Sequence[Standing], now_ms: int) -> list[Recipient]:
+        """Those of whom standings are, with identifiers and traits."""
+        reach = self._own(standings)
+        sealed = self._store.identifiers.get({node for nodes in reach for node in nodes})
+        traits = self._traits_of(standings, now_ms)
+        open_value, types = self._vault.open, self._types
+        found = []
+        for standing, nodes in zip(standings, reach, strict=True):
+            identifiers = [
+                Identifier(held[0], open_value(node, held[1]))
+                for node in nodes
+                if (held := sealed.get(node)) is not None and held[0] in types
+            ]
+            if len(identifiers) > 1:
+                identifiers.sort()
+            found.append(
+                Recipient(
+                    profile_id=standing.profile_id, identifiers=tuple(identifiers),
+                    consent=standing.consent, segments=standing.segments,
+                    traits=traits.get(standing.profile_id, {}),
+                )
+            )  # fmt: skip
+        return found
+
+    def _traits_of(self, standings: Sequence[Standing], now_ms: int) -> dict[Node, dict[str, Any]]:
+        if not self._traits:
+            return {}
+        lookups = [Lookup(profile_id=each.profile_id) for each in standings]
+        return {
+            each.profile.id: {n: v for n, v in each.profile.traits.items() if n in self._traits}
+            for each in self._reader.get_many(lookups, now_ms)
+            if each is not None
+        }
+
+    def _own(self, standings: Sequence[Standing]) -> list[list[Node]]:
+        """The identifiers of wanted types that are each profile's own.
+
+        A device is that of the person who used it last, and so is what goes with it: a browser that two people
+        shared would tell of one what the other did. One of too many people is nobody's.
+        """
+        wanted = [
+            [node for node in each.reach if type_code(node) in self._codes] for each in standings
+        ]
+        devices = {node for nodes in wanted for node in nodes if names_device(node)}
+        owners = self._owners(devices)
+        return [
+            [
+                node
+                for node in nodes
+                if node not in devices
+                or owners.get(node, standing.profile_id) == standing.profile_id
+                or (owners[node] == NOBODY and node == standing.profile_id)
+            ]
+            for standing, nodes in zip(standings, wanted, strict=True)
+        ]
+
+    def _owners(self, devices: Collection[Node]) -> Mapping[Node, Node]:
+        """The profile of each device that people used; NOBODY for one of too many."""
+        if not devices:
+            return {}
+        profiles = self._reaching.sole_users(devices)
+        # An advertising id has no uses of its own: those of the device that it was last seen with count.
+        alone = [device for device in devices if device not in profiles]
+        newest = self._reaching.newest_companions(alone) if alone else {}
+        further = set(newest.values()) - profiles.keys()
+        if further:
+            profiles |= self._reaching.sole_users(further)
+        if self._rules.owners_max < 1:
+            profiles = dict.fromkeys(profiles)
+        several = [device for device, profile in profiles.items() if profile is None]
+        owners = profiles | self._owners_of_several(several)
+        found = {}
+        for device in devices:
+            owner = owners.get(device if device in owners else newest.get(device, device))
+            if owner is not None:
+                found[device] = owner
+        return found
+
+    def _owners_of_several(self, devices: Collection[Node]) -> dict[Node, Node | None]:
+        """The profile that the last user of each device is; None where there was none but logouts."""
+        if not devices:
+            return {}
+        users: dict[Node, list[Node]] = {}
+        for device, uses in self._store.devices.uses_of(devices).items():
+            people = [use for use in uses if use.person]
+            if people:
+                last = max(people, key=lambda use: (use.last_ms, use.person))
+                users[device] = [last.person, *(use.person for use in people)]
+        profiles = people_of(self._store, {person for some in users.values() for person in some})
+        return {
+            device: profiles[some[0]]
+            if len({profiles[person] for person in some}) <= self._rules.owners_max
+            else NOBODY
+            for device, some in users.items()
+        }
