@@ -1,13 +1,14 @@
 """Who is in which segments, as exports read it; `MemoryAudience` is the twin that ships."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from identity.nodes import Identifier, Node
 
+T = TypeVar("T")
 BATCH: Final = 1_000
 """Recipients that the twin gives at a time."""
 CONSENT: Final = "consent"
@@ -71,6 +72,17 @@ class Audience(Protocol):
 
         An identifier is listed for one recipient only: a shared device is its present owner's. Of who does
         not grant all of `purposes`, identifiers and traits need not be read.
+        """
+
+    def each(
+        self,
+        segments: Collection[str],
+        purposes: Collection[str],
+        work: Callable[[Sequence[Recipient]], T],
+    ) -> Generator[T, None, None]:
+        """`work` on every batch of `members`, in their order.
+
+        Other processes may do it: it can be sent there, and so can what it finds.
         """
 
     def recipients(self, profile_ids: Collection[Node]) -> Mapping[Node, Recipient]:
@@ -157,6 +169,16 @@ class MemoryAudience:
         ]
         for start in range(0, len(found), self._batch):
             yield found[start : start + self._batch]
+
+    def each(
+        self,
+        segments: Collection[str],
+        purposes: Collection[str],
+        work: Callable[[Sequence[Recipient]], T],
+    ) -> Generator[T, None, None]:
+        """See `Audience`: here."""
+        for batch in self.members(segments, purposes):
+            yield work(batch)
 
     def recipients(self, profile_ids: Collection[Node]) -> dict[Node, Recipient]:
         """See `Audience`."""

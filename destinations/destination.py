@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -58,6 +58,27 @@ class Sealed(msgspec.Struct, frozen=True):
 
     checksum: str
     files: tuple[str, ...] = ()
+
+
+class Renderer(Protocol):
+    """Makes rows of what is known of people alone: it can be sent to another process, and keeps nothing."""
+
+    def render(self, updates: Sequence[Update], tally: Tally) -> Sequence[Any]:
+        """As `Destination.render`, but for what was rendered before."""
+
+
+@runtime_checkable
+class RendersApart(Protocol):
+    """A destination whose rows other processes may make, beside `Destination`."""
+
+    def renderer(self) -> Renderer:
+        """What makes the rows of the run that was begun."""
+
+    def unique(self, rows: Sequence[Any], tally: Tally) -> Sequence[Any]:
+        """Those of a batch's rows that may go after all that went before; the others are withheld.
+
+        Of batches in their order: then the result is that of `Destination.render`.
+        """
 
 
 class Destination(Protocol):

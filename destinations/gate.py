@@ -54,6 +54,11 @@ class Tally:
         if count:
             self.withheld[why] = self.withheld.get(why, 0) + count
 
+    @property
+    def stopped(self) -> int:
+        """How many people were withheld: not rows that were there before."""
+        return sum(self.withheld.values()) - self.withheld.get(Withheld.DUPLICATE, 0)
+
 
 class Gate(msgspec.Struct, frozen=True):
     """Whose consent a destination needs: all of its purposes."""

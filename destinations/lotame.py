@@ -4,34 +4,23 @@ A set is one folder `YYYYMMDD` with `segmentmembership.json.gz` (JSON lines), it
 `YYYYMMDD.done`: what is there without it, Lotame does not read.
 """
 
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
-from destinations.destination import Acknowledges, Run, Sealed, Stated, Update
+from destinations.destination import Acknowledges, Run, Sealed, Update
 from destinations.errors import ExportRefused
 from destinations.folders import Folder
 from destinations.gate import Tally, Withheld
+from destinations.lotame_rows import LotameRows, userid_of
 from destinations.seen import Seen
-from destinations.settings import ID_TYPES, LotameSettings
+from destinations.settings import LotameSettings
 from destinations.staged import SplitLines, StagedFile
-from destinations.tcf import allows
 
 STEM: Final = "segmentmembership"
 TAIL: Final = ".json.gz"
-AUTO: Final = "auto"
-NONE: Final = "none"
-GAID: Final = '"GAID"'
-IDFA: Final = '"IDFA"'
-_BY_PLATFORM: Final = {"android": GAID, "ios": IDFA}
-_PLAIN: Final = (string.ascii_letters + string.digits + "-").encode()
 BY_HOST_ONLY: Final = ("EMAIL",)
 """Types that Lotame takes in the bucket that it hosts alone: kind `lotame_email`."""
-TCF_VENDOR: Final = 95
-TCF_PURPOSES: Final = (1, 3, 5, 7, 8, 9, 10)
 
 
 class Lotame:
@@ -45,20 +34,11 @@ class Lotame:
         self._settings = settings
         self.traits = frozenset({settings.tcf_trait} if settings.consent == "tcf" else ())
         self._folder = folder
-        types = {**ID_TYPES, **settings.id_types}
-        self._types = {
-            name: AUTO if idtype == AUTO else _text(idtype)
-            for name, idtype in types.items()
-            if idtype != NONE
-        }
-        self.types = frozenset(self._types)
-        self._objects = settings.segment_form == "objects"
-        self._tcf = settings.consent == "tcf"
+        self._rows = LotameRows(settings)
+        self.types = self._rows.types
         self._seen = Seen()
         self._lines: SplitLines | None = None
         self._day = ""
-        self._names: dict[str, str] = {}
-        """Of segments, as JSON."""
 
     @property
     def place(self) -> str:
@@ -69,7 +49,7 @@ class Lotame:
         """See `Destination`."""
         self._day = datetime.fromtimestamp(run.started_ms / 1000, UTC).strftime("%Y%m%d")
         self._seen = Seen()
-        self._names = {name: _text(name) for name in run.segments.values()}
+        self._rows = LotameRows(self._settings, tuple(run.segments.values()))
         if run.dry:
             return
         if run.mode == "full" and run.partial:
@@ -89,70 +69,23 @@ class Lotame:
     def _done(self) -> str:
         return f"{self._day}.done"
 
-    def render(self, updates: Sequence[Update], tally: Tally) -> list[str]:
-        """See `Destination`. A row is a line of JSON.
+    def renderer(self) -> LotameRows:
+        """See `RendersApart`."""
+        return self._rows
 
-        It is put together from pieces, each encoded once in a run, since this is what a million members cost.
-        """
-        rows: list[str] = []
-        keys: list[str] = []
-        consent = ',"consent":true}'
-        for update, ids in zip(updates, self._ids(updates), strict=True):
-            if self._tcf:
-                tcf = update.recipient.traits.get(self._settings.tcf_trait)
-                if not isinstance(tcf, str) or not allows(tcf, TCF_VENDOR, TCF_PURPOSES):
-                    tally.withhold(Withheld.REFUSED if tcf else Withheld.NO_CONSENT)
-                    continue
-                consent = f',"tcfconsent":{_text(tcf)}}}'
-            if not ids:
-                tally.withhold(Withheld.NO_IDENTIFIER)
-                continue
-            said = self._said(update.stated)
-            for userid, idtype in ids:
-                rows.append(f'{{"userid":"{userid}","idtype":{idtype}{said}{consent}')
-                keys.append(userid)
-        # Once in a file. An identifier is one recipient's anyway, unless two types hold the same value.
-        again = self._seen.again(keys)
+    def unique(self, rows: Sequence[str], tally: Tally) -> list[str]:
+        """See `RendersApart`: an identifier is one recipient's anyway, unless two types hold the same value."""
+        kept = list(rows)
+        again = self._seen.again(list(map(userid_of, kept)))
         if again:
             tally.withhold(Withheld.DUPLICATE, len(again))
             for at in reversed(again):
-                del rows[at]
-        return rows
+                del kept[at]
+        return kept
 
-    def _ids(self, updates: Sequence[Update]) -> list[list[tuple[str, str]]]:
-        """(userid, idtype as JSON) pairs of each recipient."""
-        types = self._types
-        found = []
-        for update in updates:
-            recipient = update.recipient
-            ids = []
-            for identifier in recipient.identifiers:
-                idtype = types.get(identifier.type)
-                if idtype is AUTO:
-                    idtype = _advertising_type(identifier.value, recipient.platforms)
-                if idtype:
-                    ids.append((identifier.value, idtype))
-            found.append(ids)
-        # Lotame takes letters, digits and, by its examples, dashes: looked at all at once, for they mostly are.
-        values = "".join([value for ids in found for value, _ in ids])
-        if not _is_plain(values):
-            found = [[pair for pair in ids if _is_plain(pair[0])] for ids in found]
-        return found
-
-    def _said(self, stated: Sequence[Stated]) -> str:
-        objects, names = self._objects, self._names
-        segments, left = [], []
-        for each in stated:
-            if not each.member:
-                left.append(f'{{"name":{names[each.segment]}}}' if objects else names[each.segment])
-            elif objects:
-                segments.append(
-                    f'{{"name":{names[each.segment]},"timestamp":{each.at_ms // 1000}}}'
-                )
-            else:
-                segments.append(names[each.segment])
-        remove = f',"remove":[{",".join(left)}]' if left else ""
-        return f',"segments":[{",".join(segments)}]{remove}'
+    def render(self, updates: Sequence[Update], tally: Tally) -> list[str]:
+        """See `Destination`."""
+        return self.unique(self._rows.render(updates, tally), tally)
 
     def deliver(self, rows: Sequence[str]) -> None:
         """See `Destination`."""
@@ -193,24 +126,3 @@ def _named(files: Sequence[StagedFile]) -> dict[str, StagedFile]:
     if len(files) == 1:
         return {STEM + TAIL: files[0]}
     return {f"{STEM}.{number:03}{TAIL}": file for number, file in enumerate(files, 1)}
-
-
-def _text(text: str) -> str:
-    return msgspec.json.encode(text).decode()
-
-
-def _is_plain(value: str) -> bool:
-    return not value.encode("utf-8", "surrogatepass").translate(None, _PLAIN)
-
-
-def _advertising_type(value: str, platforms: Mapping[str, str]) -> str:
-    """GAID or IDFA as JSON; "" if that cannot be told, or tracking is switched off on the device.
-
-    Android writes its id in small letters, iOS in capitals, and both write zeros where tracking is off.
-    """
-    if platforms and (platform := platforms.get(value)):
-        return _BY_PLATFORM.get(platform.lower(), "") if value.strip("0-") else ""
-    small = value.lower() == value
-    if small == (value.upper() == value):
-        return ""
-    return GAID if small else IDFA

@@ -3,7 +3,7 @@
 import gc
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +11,20 @@ from typing import Any, Final
 import msgspec
 
 from destinations.audience import CONSENT, MERGED, Audience, Recipient, Transition, message_id_of
-from destinations.destination import Destination, Letter, Mode, Run, Sealed, Stated, Update
+from destinations.destination import (
+    Destination,
+    Letter,
+    Mode,
+    RendersApart,
+    Run,
+    Sealed,
+    Stated,
+    Update,
+)
 from destinations.errors import DestinationError, ExportRefused
 from destinations.gate import Gate, Permission, Tally, Withheld, permitted
 from destinations.masking import masked
+from destinations.rendering import Rendered, Rendering, updates_of
 from identity.nodes import Node
 from storage.chunks import chunks
 from storage.segment_ports import Deliveries, Delivery
@@ -178,41 +188,40 @@ class Exporter:
         """Every member of segments; the positions that this makes up for."""
         # Read first: what happens meanwhile is told again by the next delta rather than never.
         token = self._audience.newest()
-        for batch in self._audience.members(sorted(names), self._gate.purposes):
-            self._looked_at += len(batch)
-            self._send(self._members(batch, names))
+        segments, purposes = sorted(names), self._gate.purposes
+        apart = self._destination
+        if isinstance(apart, RendersApart) and not self._dry:
+            work = Rendering(self._gate, names, apart.renderer())
+            with closing(self._audience.each(segments, purposes, work)) as batches:
+                for rendered in batches:
+                    self._looked_at += rendered.looked_at
+                    self._take(rendered, apart)
+        else:
+            for batch in self._audience.members(segments, purposes):
+                self._looked_at += len(batch)
+                self._send(updates_of(batch, names, self._gate, self._tally))
         return dict.fromkeys(names, token)
 
-    def _members(self, batch: Sequence[Recipient], names: Mapping[str, str]) -> list[Update]:
-        updates = []
-        purposes, stops, withhold = self._gate.purposes, self._gate.stops, self._tally.withhold
-        for recipient in batch:
-            consent = recipient.consent
-            # The gate is asked about those alone who may not pass: this loop is what a million members cost.
-            for purpose in purposes:
-                if consent.get(purpose) is not True:
-                    withhold(stops(consent) or Withheld.NO_CONSENT)
-                    break
-            else:
-                stated = [
-                    Stated(names[segment], True, since)
-                    for segment, since in recipient.segments.items()
-                    if segment in names
-                ]
-                if len(stated) > 1:
-                    stated.sort(key=_by_segment)
-                if stated:
-                    updates.append(Update(recipient, stated))
-        return updates
+    def _take(self, rendered: Rendered, apart: RendersApart) -> None:
+        """Deliver what was rendered of a batch of members, wherever that was."""
+        tally = self._tally
+        for why, count in rendered.withheld.items():
+            tally.withhold(Withheld(why), count)
+        tally.people += rendered.people
+        if rendered.rows:
+            rows = apart.unique(rendered.rows, tally)
+            tally.rows += len(rows)
+            if rows:
+                self._destination.deliver(rows)
+        self._progress(self._looked_at)
 
     def _send(self, updates: Sequence[Update]) -> None:
         if not updates:
             return
         tally = self._tally
-        before = sum(tally.withheld.values()) - tally.withheld.get(Withheld.DUPLICATE, 0)
+        before = tally.stopped
         rows = self._destination.render(updates, tally)
-        stopped = sum(tally.withheld.values()) - tally.withheld.get(Withheld.DUPLICATE, 0) - before
-        tally.people += len(updates) - stopped
+        tally.people += len(updates) - (tally.stopped - before)
         tally.rows += len(rows)
         if self._dry:
             self._take_samples(updates, rows)

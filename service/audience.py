@@ -1,7 +1,7 @@
 """Who is in which segments, for exports: the store's members and transitions, with the identifiers needed."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from destinations.audience import Audience, Recipient, SegmentInfo, Transition
 from identity.nodes import Node, names_device
@@ -10,13 +10,14 @@ from ingest.segments.evaluating import Evaluator, is_itself, profile_of
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Standing
 from profiles.segments.references import sensitive
-from service.recipients import Recipients
+from service.recipients import Opening, Recipients, begin, look, spans
 from storage.catalogues import Catalogues
 from storage.gathering import Gatherer
 from storage.keys import Vault
 from storage.ports import Store
+from storage.processes import Processes, processes_here
 from storage.profiles import Lookup, ProfileReader
-from storage.reaching import LAST
+from storage.reaching import BATCH, LAST
 
 if TYPE_CHECKING:
     from service.workspace import Workspace
@@ -25,6 +26,11 @@ NO_SEGMENTS: Final = Catalogue()
 """Of a recipient nothing is asked but who they are and what they consent to."""
 FIRST: Final = Node(b"")
 """Before every node."""
+FIRST_BYTES: Final = 4
+"""Members whose id begins with a lower byte are read here, at first."""
+TOGETHER_MIN: Final = 50_000
+"""Members from which on other processes are worth what it takes to begin them: half a second of each."""
+T = TypeVar("T")
 
 
 class StoreAudience:
@@ -40,11 +46,17 @@ class StoreAudience:
         now_ms: Callable[[], int],
         types: Collection[str],
         traits: Collection[str] = (),
+        *,
+        opening: Opening | None = None,
+        together_min: int = TOGETHER_MIN,
     ) -> None:
+        """With an `opening`, other processes help to read from so many members on."""
         self._store = store
         self._reader = reader
         self._now_ms = now_ms
         self._known = Recipients(store, rules, reader, vault, types, traits)
+        self._opening = opening
+        self._together_min = together_min
         self._evaluator = Evaluator(store, rules)
         self._gatherer = Gatherer(store, rules)
         catalogue = catalogues.now()
@@ -67,6 +79,38 @@ class StoreAudience:
     ) -> Iterator[Sequence[Recipient]]:
         """See `Audience`: in order of profile id."""
         return self._known.members(segments, purposes, (FIRST, LAST), self._now_ms())
+
+    def each(
+        self,
+        segments: Collection[str],
+        purposes: Collection[str],
+        work: Callable[[Sequence[Recipient]], T],
+    ) -> Generator[T, None, None]:
+        """See `Audience`: in several processes, if there are many members and the store is embedded."""
+        now_ms = self._now_ms()
+        here = self._known.members
+        # Ids are hashes: how many of them begin so tells how many there are.
+        first = Node(bytes((FIRST_BYTES,)))
+        several = self._opening is not None
+        counted = 0
+        for batch in here(segments, purposes, (FIRST, first if several else LAST), now_ms):
+            counted += len(batch)
+            yield work(batch)
+        if self._opening is None:
+            return
+        many = counted * 256 // (FIRST_BYTES or 1)
+        if many < self._together_min:
+            for batch in here(segments, purposes, (first, LAST), now_ms):
+                yield work(batch)
+            return
+        processes = Processes(
+            processes_here(), begin, self._opening, tuple(segments), tuple(purposes), work, now_ms
+        )
+        try:
+            for found in processes.each(look, spans(first, many * 10 // (9 * BATCH) + 1)):
+                yield from found
+        finally:
+            processes.close()
 
     def recipients(self, profile_ids: Collection[Node]) -> Mapping[Node, Recipient]:
         """See `Audience`: as they are at this moment, also those who are in no segment any more."""
@@ -124,7 +168,13 @@ def open_audience(
 ) -> Audience:
     """The audience of a workspace, with identifiers of `types` and these traits alone."""
     workspace.asking.settle()
+    opening = None
+    if workspace.config.store.kind == "sqlite":
+        opener = workspace.embedded_store.opener
+        opening = Opening(
+            opener, workspace.config.identity, workspace.keys, tuple(types), tuple(traits)
+        )
     return StoreAudience(
         workspace.store, workspace.config.identity, workspace.reader, workspace.keys.vault(),
-        workspace.catalogues, workspace.now_ms, types, traits,
+        workspace.catalogues, workspace.now_ms, types, traits, opening=opening,
     )  # fmt: skip

@@ -1,7 +1,9 @@
 """From what is kept of members of segments to those whom destinations may name, many at a time."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
+
+import msgspec
 
 from destinations.audience import Recipient
 from identity.nodes import Identifier, Node, code_of, names_device, type_code
@@ -9,13 +11,15 @@ from identity.rules import Rules
 from profiles.segments.membership import Standing
 from storage.columns import columns_of
 from storage.gathering import people_of
-from storage.keys import Vault
+from storage.keys import Keys, Vault
 from storage.ports import Store
 from storage.profiles import Lookup, ProfileReader
-from storage.reaching import reaching_of
+from storage.reaching import LAST, reaching_of
 
 NOBODY: Final = Node(b"")
 """Whose a device of too many people is."""
+_SPAN_BYTES: Final = 4
+"""Of ids, where spans end."""
 
 
 class Recipients:
@@ -174,3 +178,57 @@ class Recipients:
             else NOBODY
             for device, some in users.items()
         }
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What it takes to read recipients in another process: it can be sent there, keys and all."""
+
+    opener: Callable[[], Store]
+    rules: Rules
+    keys: Keys
+    types: tuple[str, ...]
+    traits: tuple[str, ...]
+
+    def recipients(self) -> Recipients:
+        """Reads them there."""
+        store, vault = self.opener(), self.keys.vault()
+        reader = ProfileReader(store, self.rules, self.keys.hasher(), vault)
+        return Recipients(store, self.rules, reader, vault, self.types, self.traits)
+
+
+class _Mine:
+    """What a process that reads keeps."""
+
+    batches: Callable[[tuple[Node, Node]], Iterator[list[Recipient]]]
+    work: Callable[[Sequence[Recipient]], Any]
+
+
+def begin(
+    opening: Opening,
+    segments: Sequence[str],
+    purposes: Sequence[str],
+    work: Callable[[Sequence[Recipient]], Any],
+    now_ms: int,
+) -> None:
+    """Get ready, in another process, for `look`."""
+    known = opening.recipients()
+    _Mine.batches = lambda span: known.members(segments, purposes, span, now_ms)
+    _Mine.work = work
+
+
+def look(after: Node, until: Node) -> list[Any]:
+    """What the work finds for batches of members within a span of ids."""
+    return [_Mine.work(batch) for batch in _Mine.batches((after, until))]
+
+
+def spans(after: Node, count: int) -> Iterator[tuple[Node, Node]]:
+    """About so many spans of ids that are as likely, all of them past `after`."""
+    every = 1 << 8 * _SPAN_BYTES
+    begin = int.from_bytes(after.ljust(_SPAN_BYTES, b"\0"))
+    step = max(1, every // count)
+    while begin + step < every:
+        begin += step
+        until = Node(begin.to_bytes(_SPAN_BYTES))
+        yield after, until
+        after = until
+    yield after, LAST

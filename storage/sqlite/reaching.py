@@ -16,8 +16,8 @@ _standing = msgspec.msgpack.Decoder(Standing).decode
 _PREFIX_BYTES: Final = 6
 """Of a node, that are nothing but hash: ids are spread evenly over what they can be."""
 _WHOLE: Final = 1 << 8 * _PREFIX_BYTES
-_FIRST: Final = _WHOLE >> 12
-"""How much of all ids is looked at first; then as much as holds about one batch."""
+_FIRST: Final = _WHOLE >> 8
+"""How much of all ids is looked at first, at most; then as much as holds about one batch."""
 _GROWTH_MAX: Final = 8
 
 

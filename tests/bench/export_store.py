@@ -1,7 +1,7 @@
 """A workspace of so many members, made in bulk, and `onefold export lotame` on it as a user runs it.
 
-People are copies of simulated ones (`segments_people`), with the browsers and phones that they used and what they
-consented to. The backfill that `onefold segments apply` starts puts them into segments.
+People are copies of simulated ones (`segments_people`), with the browsers and phones that they used and their
+consents. The backfill that `onefold segments apply` starts puts them into segments.
 """
 
 import json

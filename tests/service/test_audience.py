@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from destinations.audience import Recipient, Transition
 from destinations.destination import Mode
+from destinations.errors import ExportRefused
 from destinations.folders import LocalFolder
 from destinations.gate import Gate, Permission
 from destinations.lotame import Lotame
@@ -18,6 +19,7 @@ from destinations.settings import LotameSettings
 from identity.nodes import Node
 from ingest.deciding import DecidingHere, Draft, merge
 from service.audience import StoreAudience
+from service.recipients import Opening
 from storage.catalogues import Catalogues
 from storage.segment_ports import Delivery
 from tests.destinations.lotame_reader import memberships, read_day
@@ -239,3 +241,41 @@ def test_who_withdraws_is_told_to_have_left_and_who_never_consented_is_not_menti
     shop.order("asha")
     _, rows = export(shop, tmp_path, "delta")
     assert rows == {}
+
+
+def counted(batch: Sequence[Recipient]) -> list[tuple[Node, int]]:
+    """Work that can be sent to another process."""
+    return [(each.profile_id, len(each.identifiers)) for each in batch]
+
+
+def test_other_processes_find_what_this_one_finds_in_the_same_order(shop: Shop) -> None:
+    for number in range(60):
+        login(shop, f"u{number}", f"b{number}", NOON, context=GRANTED if number % 3 else DENIED)
+        shop.order(f"u{number}")
+    shop.segments.settle()
+    opening = Opening(shop.store.opener, shop.rules, shop.keys, TYPES, ())
+    together = StoreAudience(
+        shop.store, shop.rules, shop.reader, shop.keys.vault(), Catalogues(shop.store.definitions),
+        lambda: shop.now, TYPES, opening=opening, together_min=0,
+    )  # fmt: skip
+    asked = (["buyers", "lookers"], ["ads"], counted)
+    found = [each for batch in together.each(*asked) for each in batch]
+    assert found == [each for batch in audience(shop).each(*asked) for each in batch]
+    assert len(found) == 60
+    assert sum(many for _, many in found) == 3 * 40
+
+
+def refuse(batch: Sequence[Recipient]) -> None:
+    raise ExportRefused("not like this")
+
+
+def test_what_fails_in_another_process_fails_here(shop: Shop) -> None:
+    login(shop, "asha", "b1", NOON)
+    shop.order("asha")
+    opening = Opening(shop.store.opener, shop.rules, shop.keys, TYPES, ())
+    together = StoreAudience(
+        shop.store, shop.rules, shop.reader, shop.keys.vault(), Catalogues(shop.store.definitions),
+        lambda: shop.now, TYPES, opening=opening, together_min=0,
+    )  # fmt: skip
+    with pytest.raises(ExportRefused, match="not like this"):
+        list(together.each(["buyers"], [], refuse))

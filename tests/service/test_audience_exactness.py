@@ -79,9 +79,8 @@ def live(shop: Shop, moves: list[tuple[Any, ...]]) -> None:
         elif what in ("merge", "split"):
             decide(shop, what, f"d{number}", f"u{who}", f"u{(who + 1) % 5}")
         else:
-            shop.see(
-                **fields, **({"view": "tea"} if what == "view" else {"event": "Order Completed"})
-            )
+            fields |= {"view": "tea"} if what == "view" else {"event": "Order Completed"}
+            shop.see(**fields)
 
 
 def decide(shop: Shop, what: str, name: str, one: str, other: str) -> None:
