@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from destinations.audience import Recipient
-from identity.nodes import Identifier, Node, code_of, names_device, type_code
+from identity.nodes import ADVERTISING_ID, Identifier, Node, code_of, names_device, type_code
 from identity.rules import Rules
 from profiles.segments.membership import Standing
 from storage.columns import columns_of
@@ -18,6 +18,8 @@ from storage.reaching import LAST, reaching_of
 
 NOBODY: Final = Node(b"")
 """Whose a device of too many people is."""
+_NEVER_USED: Final = code_of(ADVERTISING_ID)
+"""Who uses a device is kept with its other identifiers: several visitors may share this one, or reset it."""
 _SPAN_BYTES: Final = 4
 """Of ids, where spans end."""
 
@@ -66,22 +68,25 @@ class Recipients:
     def _consenting(
         self, standings: Sequence[Standing], purposes: Collection[str], now_ms: int
     ) -> list[Recipient]:
-        may = [
-            each
-            for each in standings
-            if all(each.consent.get(purpose) is True for purpose in purposes)
-        ]
+        may = standings
+        for purpose in purposes:
+            may = [each for each in may if each.consent.get(purpose) is True]
         known = self.of(may, now_ms)
-        if len(may) == len(standings):
+        if len(known) == len(standings):
             return known
-        by_id = {each.profile_id: each for each in known}
-        return [
-            by_id.get(each.profile_id)
-            or Recipient(
-                profile_id=each.profile_id, consent=each.consent, segments=each.segments
-            )
-            for each in standings
-        ]  # fmt: skip
+        found, others = [], iter(known)
+        following = next(others, None)
+        for each in standings:
+            if following is not None and following.profile_id == each.profile_id:
+                found.append(following)
+                following = next(others, None)
+            else:
+                found.append(
+                    Recipient(
+                        profile_id=each.profile_id, consent=each.consent, segments=each.segments
+                    )
+                )
+        return found
 
     def of(self, standings: Sequence[Standing], now_ms: int) -> list[Recipient]:
         """Those of whom standings are, with identifiers and traits."""
@@ -143,11 +148,12 @@ class Recipients:
         """The profile of each device that people used; NOBODY for one of too many."""
         if not devices:
             return {}
-        profiles = self._reaching.sole_users(devices)
+        used = {device for device in devices if type_code(device) != _NEVER_USED}
+        profiles = self._reaching.sole_users(used)
         # An advertising id has no uses of its own: those of the device that it was last seen with count.
         alone = [device for device in devices if device not in profiles]
         newest = self._reaching.newest_companions(alone) if alone else {}
-        further = set(newest.values()) - profiles.keys()
+        further = set(newest.values()) - used
         if further:
             profiles |= self._reaching.sole_users(further)
         if self._rules.owners_max < 1:

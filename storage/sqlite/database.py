@@ -18,6 +18,8 @@ READ_CACHE_KIB: Final = 8_192
 MAPPED_BYTES_MAX: Final = 1 << 30
 """Of the file's beginning, what connections for reading see as memory: pages are not copied, and all threads
 and processes share them. It halves what a small read takes; past it pages are read as before."""
+MAPPED_BYTES_MOST: Final = (1 << 31) - (1 << 16)
+"""The same of a store that is only read, as by a process that looks at everybody: all that SQLite can map."""
 CHECKPOINT_PAGES: Final = 8_000
 """Pages (32 MB) of the write-ahead log between checkpoints."""
 IN_MAX: Final = 500
@@ -220,7 +222,8 @@ class Database:
             if self._closed:
                 raise StoreError(f"{self.path}: the store is closed")
             with mapped_errors(self.path):
-                held = self._local.connection = self._connect(READ_CACHE_KIB, MAPPED_BYTES_MAX)
+                mapped = MAPPED_BYTES_MOST if self.read_only else MAPPED_BYTES_MAX
+                held = self._local.connection = self._connect(READ_CACHE_KIB, mapped)
             with self._readers_lock:
                 self._readers.append(held)
         return held
