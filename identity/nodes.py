@@ -9,6 +9,9 @@ import msgspec
 Node = NewType("Node", bytes)
 """A UUIDv8 in 16 bytes: 110 bits of HMAC-SHA256 over (type, value), and the type's code in `custom_b`."""
 NODE_BYTES: Final = 16
+MARK: Final = slice(6, 8)
+"""Where in a node the code of its type is."""
+_VERSION: Final = 0x80
 
 USER_ID: Final = "user_id"
 EMAIL: Final = "email"
@@ -51,6 +54,12 @@ def code_of(type_name: str) -> int:
     return _FIRST_EXTERNAL + int.from_bytes(digest[:4], "big") % _EXTERNAL_CODES
 
 
+def mark_of(type_name: str) -> bytes:
+    """What stands at `MARK` in every node of a type."""
+    code = code_of(type_name)
+    return bytes((_VERSION | code >> 8, code & 0xFF))
+
+
 def type_code(node: Node) -> int:
     """The code of the type of the identifier that `node` stands for."""
     return (node[6] & 0x0F) << 8 | node[7]
@@ -81,10 +90,8 @@ class NodeHasher:
                 self._key, f"{type_name}\0{value}".encode("utf-8", "surrogatepass"), "sha256"
             )[:16]
         )
-        code = code_of(type_name)
+        digest[MARK] = mark_of(type_name)
         # RFC 9562 section 5.8: version 8 in the high half of byte 6, variant 0b10 in byte 8.
-        digest[6] = 0x80 | code >> 8
-        digest[7] = code & 0xFF
         digest[8] = 0x80 | digest[8] & 0x3F
         if len(self._cache) >= self.CACHE_MAX:
             self._cache.clear()

@@ -26,8 +26,8 @@ NO_SEGMENTS: Final = Catalogue()
 """Of a recipient nothing is asked but who they are and what they consent to."""
 FIRST: Final = Node(b"")
 """Before every node."""
-FIRST_BYTES: Final = 4
-"""Members whose id begins with a lower byte are read here, at first."""
+FIRST_SHARE: Final = 256
+"""One in so many ids is read here at first: those that begin with 0."""
 TOGETHER_MIN: Final = 50_000
 """Members from which on other processes are worth what it takes to begin them: half a second of each."""
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class StoreAudience:
         now_ms = self._now_ms()
         here = self._known.members
         # Ids are hashes: how many of them begin so tells how many there are.
-        first = Node(bytes((FIRST_BYTES,)))
+        first = Node(b"\x01")
         several = self._opening is not None
         counted = 0
         for batch in here(segments, purposes, (FIRST, first if several else LAST), now_ms):
@@ -98,7 +98,7 @@ class StoreAudience:
             yield work(batch)
         if self._opening is None:
             return
-        many = counted * 256 // (FIRST_BYTES or 1)
+        many = counted * FIRST_SHARE
         if many < self._together_min:
             for batch in here(segments, purposes, (first, LAST), now_ms):
                 yield work(batch)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from destinations.audience import Recipient
-from identity.nodes import ADVERTISING_ID, Identifier, Node, code_of, names_device, type_code
+from identity.nodes import ADVERTISING_ID, MARK, Identifier, Node, mark_of, names_device
 from identity.rules import Rules
 from profiles.segments.membership import Standing
 from storage.columns import columns_of
@@ -18,7 +18,7 @@ from storage.reaching import LAST, reaching_of
 
 NOBODY: Final = Node(b"")
 """Whose a device of too many people is."""
-_NEVER_USED: Final = code_of(ADVERTISING_ID)
+_NEVER_USED: Final = mark_of(ADVERTISING_ID)
 """Who uses a device is kept with its other identifiers: several visitors may share this one, or reset it."""
 _SPAN_BYTES: Final = 4
 """Of ids, where spans end."""
@@ -41,7 +41,7 @@ class Recipients:
         self._reader = reader
         self._vault = vault
         self._types = frozenset(types)
-        self._codes = frozenset(map(code_of, types))
+        self._marks = frozenset(map(mark_of, types))
         self._traits = frozenset(traits)
         self._reaching = reaching_of(store)
         self._columns = columns_of(store)
@@ -90,17 +90,12 @@ class Recipients:
 
     def of(self, standings: Sequence[Standing], now_ms: int) -> list[Recipient]:
         """Those of whom standings are, with identifiers and traits."""
-        reach = self._own(standings)
-        sealed = self._store.identifiers.get({node for nodes in reach for node in nodes})
+        own = self._own(standings)
+        known = self._identifiers({node for nodes in own for node in nodes})
         traits = self._traits_of(standings, now_ms)
-        open_value, types = self._vault.open, self._types
         found = []
-        for standing, nodes in zip(standings, reach, strict=True):
-            identifiers = [
-                Identifier(held[0], open_value(node, held[1]))
-                for node in nodes
-                if (held := sealed.get(node)) is not None and held[0] in types
-            ]
+        for standing, nodes in zip(standings, own, strict=True):
+            identifiers = [known[node] for node in nodes if node in known]
             if len(identifiers) > 1:
                 identifiers.sort()
             found.append(
@@ -111,6 +106,19 @@ class Recipients:
                 )
             )  # fmt: skip
         return found
+
+    def _identifiers(self, nodes: Collection[Node]) -> dict[Node, Identifier]:
+        """Those of nodes that are of wanted types. Two types that a shop made up may share a code."""
+        held = {
+            node: each
+            for node, each in self._store.identifiers.get(nodes).items()
+            if each[0] in self._types
+        }
+        values = self._vault.open_all([(node, sealed) for node, (_, sealed) in held.items()])
+        return {
+            node: Identifier(type_, value)
+            for (node, (type_, _)), value in zip(held.items(), values, strict=True)
+        }
 
     def _traits_of(self, standings: Sequence[Standing], now_ms: int) -> dict[Node, dict[str, Any]]:
         if not self._traits:
@@ -128,27 +136,25 @@ class Recipients:
         A device is that of the person who used it last, and so is what goes with it: a browser that two people
         shared would tell of one what the other did. One of too many people is nobody's.
         """
-        wanted = [
-            [node for node in each.reach if type_code(node) in self._codes] for each in standings
-        ]
-        devices = {node for nodes in wanted for node in nodes if names_device(node)}
-        owners = self._owners(devices)
-        return [
-            [
-                node
-                for node in nodes
-                if node not in devices
-                or owners.get(node, standing.profile_id) == standing.profile_id
-                or (owners[node] == NOBODY and node == standing.profile_id)
-            ]
-            for standing, nodes in zip(standings, wanted, strict=True)
-        ]
+        marks = self._marks
+        wanted = [[node for node in each.reach if node[MARK] in marks] for each in standings]
+        owners = self._owners({node for nodes in wanted for node in nodes if names_device(node)})
+        found = []
+        for standing, nodes in zip(standings, wanted, strict=True):
+            mine = standing.profile_id
+            own = []
+            for node in nodes:
+                owner = owners.get(node, mine)
+                if owner == mine or (owner == NOBODY and node == mine):
+                    own.append(node)
+            found.append(own)
+        return found
 
     def _owners(self, devices: Collection[Node]) -> Mapping[Node, Node]:
         """The profile of each device that people used; NOBODY for one of too many."""
         if not devices:
             return {}
-        used = {device for device in devices if type_code(device) != _NEVER_USED}
+        used = {device for device in devices if device[MARK] != _NEVER_USED}
         profiles = self._reaching.sole_users(used)
         # An advertising id has no uses of its own: those of the device that it was last seen with count.
         alone = [device for device in devices if device not in profiles]

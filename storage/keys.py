@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -52,13 +53,20 @@ class Vault:
 
     def open(self, node: Node, sealed: bytes) -> str:
         """What `seal` was given; KeyMismatch with another key, another node or other bytes."""
+        return self.open_all([(node, sealed)])[0]
+
+    def open_all(self, sealed: Iterable[tuple[Node, bytes]]) -> list[str]:
+        """The same of many values with their nodes, in their order."""
+        decrypt = self._cipher.decrypt
         try:
-            plain = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], node)
+            plain = [
+                decrypt(each[:_NONCE_BYTES], each[_NONCE_BYTES:], node) for node, each in sealed
+            ]
         except (InvalidTag, ValueError):
             raise KeyMismatch(
                 "a stored identifier does not open with this workspace's keys"
             ) from None
-        return plain.decode("utf-8", "surrogatepass")
+        return [each.decode("utf-8", "surrogatepass") for each in plain]
 
 
 def load_keys(path: Path) -> Keys:
