@@ -110,7 +110,7 @@ bench-cluster-reads: $(READY) ## GetProfile and Recommend on Cassandra, one node
 bench-failover: $(READY) ## how long nobody decides people when the one who does is killed
 	$(RUN) -m tests.bench.failover
 
-bench-export: $(READY) ## a million members to Lotame's files: microseconds a member, memory
+bench-export: $(READY) ## a million members to Lotame's files, from memory and from a store: time, memory
 	$(RUN) -m tests.bench.export
 
 clean: ## remove the environment and caches

@@ -69,15 +69,18 @@ class Exported(msgspec.Struct):
             count for why, count in self.withheld.items() if why != "identifier_sent_before"
         )
 
+    @property
+    def us(self) -> float:
+        """CPU microseconds a member."""
+        return self.cpu_s / self.members * 1e6
+
 
 def make(folder: Path, profiles: int) -> None:
     """A workspace of so many profiles, unless it is there."""
     told = folder / _MADE
     if told.exists():
-        held = int(told.read_text())
-        if held != profiles:
-            raise SystemExit(f"{folder} has {held:,} profiles: ask for as many, or name another")
         return
+    folder.mkdir(parents=True, exist_ok=True)
     world, _ = many(folder, profiles, TREES)
     _tell_owners(world)
     world.segments.fill()
