@@ -111,7 +111,7 @@ class Recipients:
         """Those of nodes that are of wanted types. Two types that a shop made up may share a code."""
         held = {
             node: each
-            for node, each in self._store.identifiers.get(nodes).items()
+            for node, each in self._store.identifiers.get(sorted(nodes)).items()
             if each[0] in self._types
         }
         values = self._vault.open_all([(node, sealed) for node, (_, sealed) in held.items()])
@@ -155,13 +155,13 @@ class Recipients:
         if not devices:
             return {}
         used = {device for device in devices if device[MARK] != _NEVER_USED}
-        profiles = self._reaching.sole_users(used)
+        profiles = self._reaching.sole_users(sorted(used))
         # An advertising id has no uses of its own: those of the device that it was last seen with count.
         alone = [device for device in devices if device not in profiles]
-        newest = self._reaching.newest_companions(alone) if alone else {}
+        newest = self._reaching.newest_companions(sorted(alone)) if alone else {}
         further = set(newest.values()) - used
         if further:
-            profiles |= self._reaching.sole_users(further)
+            profiles |= self._reaching.sole_users(sorted(further))
         if self._rules.owners_max < 1:
             profiles = dict.fromkeys(profiles)
         several = [device for device, profile in profiles.items() if profile is None]

@@ -3,8 +3,8 @@
 Part `memory`: a child process exports from an audience that makes members as fast as it can; what that costs by
 itself is measured in the same process and taken off, so that what remains is the gate, the rows and the files.
 Part `store`: `onefold export lotame` on an embedded store with as many profiles, as a user waits for it; with
-`--keep` the store is made once. CPU time counts (user and system), since the machine is shared. In memory a profile
-has a person's and two devices' identifiers, every tenth has refused, and half are in two segments.
+`--keep` the store is made once. CPU time counts (user and system), since the machine is shared.
+In memory a member has a person's and two devices' identifiers, every tenth refused, half are in two segments.
 """
 
 import argparse
