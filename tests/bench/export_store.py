@@ -109,9 +109,11 @@ def export(folder: Path) -> Exported:
     """`onefold export lotame`, with what it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
+    # As a user's Python does, it keeps compiled modules: the second run does not compile them.
+    kept = {name: each for name, each in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     running = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "export", "lotame", "--json"],
-        cwd=folder, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": os.getcwd()},
+        cwd=folder, stdout=subprocess.PIPE, env=kept | {"PYTHONPATH": os.getcwd()},
     )  # fmt: skip
     watch = _Watch(running.pid)
     watch.start()
