@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import pickle
 import resource
 import signal
 from collections.abc import Callable, Collection, Iterator
@@ -15,9 +16,12 @@ from typing import Any
 import pytest
 
 from destinations.audience import MemoryAudience, Recipient
+from destinations.destination import Run
 from destinations.errors import ExportRefused, TargetUnavailable
 from destinations.folders import LocalFolder
+from destinations.gate import Gate, Tally, Withheld
 from destinations.lotame import Lotame
+from destinations.rendering import Rendering, updates_of
 from destinations.settings import LotameSettings
 from destinations.staged import CHUNK_BYTES
 from identity.nodes import Identifier
@@ -389,3 +393,35 @@ def test_purposes_are_all_needed(tmp_path: Path, day: Path) -> None:
     done = desk_of(tmp_path, audience).export(purposes=(ADS, "health")).delivery
     assert {row["userid"] for row in read_day(day)} == {uuid_of("asha"), uuid_of("asha-phone")}
     assert done.withheld == {"consent_refused": 1, "no_consent": 1}
+
+
+@pytest.mark.parametrize("consent", ["flag", "tcf"])
+def test_rows_that_another_process_makes_are_those_made_here(tmp_path: Path, consent: Any) -> None:
+    settings = LotameSettings(consent=consent)
+    here, apart = (Lotame(settings, LocalFolder(tmp_path / "out")) for _ in range(2))
+    names = {"regulars": "regulars", "lapsed": 'said "so"'}
+    for each in (here, apart):
+        each.begin(Run(id="r", mode="full", started_ms=NOON, segments=names, dry=True))
+    renderer = pickle.loads(pickle.dumps(apart.renderer()))
+    advertising = Identifier("advertising_id", GAID)
+    people = [
+        person("asha", "regulars", traits={"tcf": TCF_95}),
+        person("ravi", "regulars", "lapsed", traits={"tcf": TCF_OTHER}),
+        person("meera", "lapsed", identifiers=(advertising,), traits={"tcf": TCF_95}),
+        # What was in the file before, in a batch before and in this one, goes once.
+        person("om", "lapsed", identifiers=(advertising, advertising), traits={"tcf": TCF_95}),
+        person("mei", "regulars", identifiers=(), traits={"tcf": TCF_95}),
+    ]
+    rows_here, rows_apart, tally_here, tally_apart = [], [], Tally(), Tally()
+    for batch in (people[:3], people[3:]):
+        updates = updates_of(batch, names, Gate(()), Tally())
+        rows_here += here.render(updates, tally_here)
+        rendered = Rendering(Gate(()), names, renderer)(batch)
+        rows_apart += apart.unique(rendered.rows, tally_apart)
+        for why, count in rendered.withheld.items():
+            tally_apart.withhold(Withheld(why), count)
+        tally_apart.people += rendered.people
+    assert rows_apart == rows_here
+    assert tally_apart.withheld == tally_here.withheld
+    assert tally_apart.withheld[Withheld.DUPLICATE] == 2
+    assert tally_apart.people == (3 if consent == "tcf" else 4)
