@@ -55,14 +55,12 @@ class Recipients:
     ) -> Iterator[list[Recipient]]:
         """Members of any of `segments` within a span of profile ids, as `Audience.members` gives them."""
         batches = self._reaching.standings(segments, *span)
-        wanted = frozenset(segments)
         while True:
             with self._columns.snapshot():
                 some = next(batches, None)
                 if some is None:
                     return
-                held = [each for each in some if not wanted.isdisjoint(each.segments)]
-                found = self._consenting(held, purposes, now_ms)
+                found = self._consenting(some, purposes, now_ms)
             yield found
 
     def _consenting(

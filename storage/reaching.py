@@ -57,10 +57,12 @@ class ScannedReaching:
         self, segments: Collection[str], after: Node, until: Node
     ) -> Iterator[list[Standing]]:
         """See `Reaching`."""
+        wanted = frozenset(segments)
         every = heapq.merge(*(self._members(each, after, until) for each in sorted(segments)))
         for some in chunks((node for node, _ in groupby(every)), BATCH):
             found = self._store.memberships.get(some)
-            yield [found[node] for node in some if node in found]
+            held = [found[node] for node in some if node in found]
+            yield [each for each in held if not wanted.isdisjoint(each.segments)]
 
     def _members(self, segment: str, after: Node, until: Node) -> Iterator[Node]:
         while page := self._store.memberships.members(segment, after or None, BATCH):

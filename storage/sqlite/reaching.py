@@ -1,6 +1,6 @@
 """Members of segments and whose their devices are, from SQLite: few broad statements."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -19,6 +19,7 @@ _WHOLE: Final = 1 << 8 * _PREFIX_BYTES
 _FIRST: Final = _WHOLE >> 8
 """How much of all ids is looked at first, at most; then as much as holds about one batch."""
 _GROWTH_MAX: Final = 8
+_SPAN: Final = "profile > ? AND profile <= ?"
 
 
 class SqliteReaching:
@@ -26,27 +27,46 @@ class SqliteReaching:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._most_are_members: dict[tuple[str, ...], bool] = {}
+        """Whether most who stand anywhere are in one of these segments, as the first that were read tell."""
 
     def standings(
         self, segments: Collection[str], after: Node, until: Node
     ) -> Iterator[list[Standing]]:
-        marks = ",".join("?" * len(segments))
-        # Members of a span of ids are read from every segment, sorted and made unique by the `IN`.
-        sql = (
-            "SELECT profile, standing FROM standings WHERE profile IN (SELECT profile FROM "
-            f"segment_members WHERE segment IN ({marks}) AND profile > ? AND profile <= ?) "
-            "ORDER BY profile LIMIT ?"
-        )
-        named = sorted(segments)
+        wanted, named = frozenset(segments), sorted(segments)
         width = _FIRST
         while after < until:
             end = min(_past(after, width), until)
-            rows = self._database.rows(sql, (*named, after, end, BATCH))
-            if rows:
-                yield [_standing(blob) for _, blob in rows]
+            rows = self._rows(named, after, end)
+            found = [_standing(blob) for _, blob in rows]
+            if members := [each for each in found if not wanted.isdisjoint(each.segments)]:
+                yield members
             after = rows[-1][0] if len(rows) == BATCH else end
             # A little less than a batch: a span that holds more is read twice.
             width = int(width * min(_GROWTH_MAX, 0.9 * BATCH / max(len(rows), 1))) + 1
+
+    def _rows(self, segments: Sequence[str], after: Node, until: Node) -> list[tuple[Node, bytes]]:
+        """The first `BATCH` standings of a span of ids: those of members, or all if most are members."""
+        key = tuple(segments)
+        if self._most_are_members.get(key):
+            return self._database.rows(
+                f"SELECT profile, standing FROM standings WHERE {_SPAN} ORDER BY profile LIMIT ?",
+                (after, until, BATCH),
+            )
+        marks = ",".join("?" * len(segments))
+        # Members are read from every segment, sorted and made unique by the `IN`.
+        rows = self._database.rows(
+            "SELECT profile, standing FROM standings WHERE profile IN (SELECT profile FROM "
+            f"segment_members WHERE segment IN ({marks}) AND {_SPAN}) ORDER BY profile LIMIT ?",
+            (*segments, after, until, BATCH),
+        )
+        if key not in self._most_are_members and rows:
+            ((every,),) = self._database.rows(
+                f"SELECT count(*) FROM standings WHERE {_SPAN}", (after, rows[-1][0])
+            )
+            # To read a standing, and that it is no member's, takes as long as to look up a member.
+            self._most_are_members[key] = every < 2 * len(rows)
+        return rows
 
     def sole_users(self, devices: Iterable[Node]) -> dict[Node, Node | None]:
         rows = self._database.rows_in(
