@@ -125,6 +125,16 @@ def test_a_shared_browser_is_its_last_users(shop: Shop) -> None:
     assert values(found["ravi"], "anonymous_id") == ["b1"]
 
 
+def test_an_advertising_id_is_that_of_the_phones_last_user(shop: Shop) -> None:
+    phone = {"device": {"id": "d1", "advertisingId": PHONE}}
+    for user, later in (("asha", 0), ("ravi", 5 * HOUR)):
+        login(shop, user, f"app-of-{user}", NOON + later, context=phone)
+        shop.order(user)
+    found = people(audience(shop), "buyers")
+    assert values(found["asha"], "advertising_id") == []
+    assert values(found["ravi"], "advertising_id") == [PHONE]
+
+
 def test_a_browser_of_too_many_is_nobodys(shop: Shop) -> None:
     for number in range(shop.rules.owners_max + 1):
         login(shop, f"u{number}", "kiosk", NOON + number * 5 * HOUR)
