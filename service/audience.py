@@ -87,21 +87,18 @@ class StoreAudience:
         work: Callable[[Sequence[Recipient]], T],
     ) -> Generator[T, None, None]:
         """See `Audience`: in several processes, if there are many members and the store is embedded."""
+        if self._opening is None:
+            yield from map(work, self.members(segments, purposes))
+            return
         now_ms = self._now_ms()
-        here = self._known.members
         # Ids are hashes: how many of them begin so tells how many there are.
-        first = Node(b"\x01")
-        several = self._opening is not None
-        counted = 0
-        for batch in here(segments, purposes, (FIRST, first if several else LAST), now_ms):
+        first, counted = Node(b"\x01"), 0
+        for batch in self._known.members(segments, purposes, (FIRST, first), now_ms):
             counted += len(batch)
             yield work(batch)
-        if self._opening is None:
-            return
         many = counted * FIRST_SHARE
         if many < self._together_min:
-            for batch in here(segments, purposes, (first, LAST), now_ms):
-                yield work(batch)
+            yield from map(work, self._known.members(segments, purposes, (first, LAST), now_ms))
             return
         processes = Processes(
             processes_here(), begin, self._opening, tuple(segments), tuple(purposes), work, now_ms
