@@ -329,11 +329,6 @@ def decode_few(blob: bytes) -> Part:
     return cast("Part", _few_decoder.decode(blob))
 
 
-def collected_as_stored(body: Body) -> bool:
-    """Whether what collectors keep is not decoded yet (`decode_few`)."""
-    return isinstance(body, _FewBody)
-
-
 def collected_in(held: Collected) -> Collected:
     """What a collector keeps, however its body was decoded."""
     stored: Any = held

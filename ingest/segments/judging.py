@@ -19,7 +19,7 @@ def judged_afresh(
     """Whether a subject is in each segment that has or had it; and when time alone may change that, of all."""
     now_in = {key: False for key in held if key not in catalogue.broken}
     dues: dict[str, int] = {}
-    for segment_id, judge in catalogue.judges.may_hold(subject.collected):
+    for segment_id, judge in catalogue.judges.may_hold(subject.newest, now_ms):
         member, until_ms, _ = judge(subject, now_ms)
         if member:
             now_in[segment_id] = True

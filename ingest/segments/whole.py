@@ -15,7 +15,7 @@ from identity.nodes import TYPES, Node, code_of, names_device, type_code
 from identity.rules import Rules
 from ingest.segments.evaluating import REACH_MAX, ended
 from ingest.segments.judging import judged_afresh
-from profiles.part import Body, Part, bodies_of, decode_asked, visit_spans
+from profiles.part import Body, Part, bodies_of, decode_few, visit_spans
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import (
     NEVER_MS,
@@ -175,7 +175,7 @@ class Whole:
                 members[cluster.profile_id] = cluster.members
                 person_of.update(dict.fromkeys(cluster.members, cluster.profile_id))
         blobs = store.parts.read([*person_of, *own])
-        parts = {node: decode_asked(blobs[node]) for node in person_of if node in blobs}
+        parts = {node: decode_few(blobs[node]) for node in person_of if node in blobs}
         theirs = {profile: devices_of(some, parts) for profile, some in members.items()}
         used = {device for some in theirs.values() for device in some}
         mine = set(own)
@@ -239,7 +239,7 @@ class Whole:
         people = {person_of.get(use.person, use.person) for use in uses if use.person}
         kiosk = len(people) > self._rules.owners_max
         # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
-        part = decode_asked(blob) if blob and (own or (people and not kiosk)) else Part()
+        part = decode_few(blob) if blob and (own or (people and not kiosk)) else Part()
         if kiosk or not people or not part.visits:
             return _Device(part, kiosk)
         first, last = part.visits[0], part.visits[-1]

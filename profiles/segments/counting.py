@@ -83,7 +83,7 @@ class Counting:
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""
-        some = subject.collected.get(self._number)
+        some = subject.kept(self._number)
         if some is None:
             return self._nothing
         timeline = subject.timelines.get(self._number)

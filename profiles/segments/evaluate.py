@@ -8,6 +8,7 @@ from profiles.part import Body
 from profiles.segments.collect import Collector, collector_of
 from profiles.segments.computed import Computer
 from profiles.segments.counting import Counting, Nth, grows
+from profiles.segments.needs import Choice, Needs
 from profiles.segments.sequences import Following
 from profiles.segments.subject import FOREVER, Subject, Verdict, subject_of
 from profiles.segments.tree import (
@@ -35,8 +36,6 @@ __all__ = ["FOREVER", "Judge", "Judges", "Subject", "Verdict", "subject_of"]
 Judge = Callable[[Subject, int], Verdict]
 """A condition, ready to be asked: (subject, now_ms)."""
 
-ASKED_MAX: Final = 10_000
-"""Sets of collectors whose segments are remembered, some 2 MB."""
 _YES: Final = Verdict(True)
 _NO: Final = Verdict(False)
 
@@ -55,7 +54,6 @@ class Judges:
         self._numbers = numbers
         self._computed = computed or {}
         self._made: dict[str, Judge] = {}
-        self._asked: dict[tuple[int, ...], list[tuple[str, Judge]]] = {}
 
     def verdict(self, segment_id: str, subject: Subject, now_ms: int) -> Verdict:
         """Whether the subject is in a segment now. It holds until `valid_until_ms` if nothing happens."""
@@ -66,58 +64,18 @@ class Judges:
         """All of them, in order of id."""
         return [(key, self.of(key)) for key in sorted(self._segments)]
 
-    def may_hold(self, kept: Iterable[int]) -> list[tuple[str, Judge]]:
-        """Those that a subject may be in, or be in later, of which `kept` are the numbers of what it collected.
+    def may_hold(self, newest: Mapping[int, int], now_ms: int) -> list[tuple[str, Judge]]:
+        """Those that a subject may be in, or be in later, of which `newest` is known (`Subject.newest`).
 
-        The others need an event of a kind that it does not have: until one comes, it is in none of them.
+        The others need an event of a kind that it does not have, or none so new: until one comes, it is in
+        none of them.
         """
-        numbers = tuple(kept)
-        asked = self._asked.get(numbers)
-        if asked is None:
-            asked = list(self._always)
-            for number in numbers:
-                asked += [pair for pair in self._by_need.get(number, ()) if pair not in asked]
-            if len(self._asked) >= ASKED_MAX:
-                self._asked.clear()
-            self._asked[numbers] = asked
-        return asked
+        return self._choice.of(newest, now_ms)
 
     @cached_property
-    def _always(self) -> list[tuple[str, Judge]]:
-        """Those that need no event."""
-        return [pair for pair in self.every if self._needs(self._segments[pair[0]].who) is None]
-
-    @cached_property
-    def _by_need(self) -> dict[int, list[tuple[str, Judge]]]:
-        """The others, by what they need one of."""
-        found: dict[int, list[tuple[str, Judge]]] = {}
-        for pair in self.every:
-            for number in self._needs(self._segments[pair[0]].who) or ():
-                found.setdefault(number, []).append(pair)
-        return found
-
-    def _needs(self, condition: Condition) -> frozenset[int] | None:
-        """Numbers of collectors: a subject that has nothing of any does not pass, and no time changes that.
-
-        None: it may pass without.
-        """
-        match condition:
-            case AllOf(of):
-                needs = [each for each in map(self._needs, of) if each is not None]
-                return min(needs, key=len, default=None)
-            case AnyOf(of):
-                every = [self._needs(each) for each in of]
-                known = [each for each in every if each is not None]
-                return frozenset().union(*known) if len(known) == len(every) else None
-            case InSegment(segment_id):
-                return self._needs(self._segments[segment_id].who)
-            case Happened():
-                number = self._numbers[collector_of(condition.match, condition)]
-                first_or_last = condition.of in (Of.FIRST, Of.LAST)
-                none = first_or_last or self._nothing_fails(condition)
-                return frozenset((number,)) if none else None
-            case _:
-                return None
+    def _choice(self) -> Choice[Judge]:
+        needs = Needs(self._segments, self._numbers, self._nothing_fails)
+        return Choice(self.every, needs.of)
 
     def _nothing_fails(self, condition: Happened) -> bool:
         """Whether a condition on a number does not hold of none."""

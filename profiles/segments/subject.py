@@ -1,16 +1,18 @@
 """What conditions ask about a profile, and what they answer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from profiles.part import Body, Trait, collected_as_stored, collected_in, traits_of
+from profiles.part import Body, Consent, Trait, collected_in, traits_of
 from profiles.segments.collect import Collected
 from profiles.segments.timeline import NOTHING, Timeline, timeline_of_all
 
 FOREVER: Final = 1 << 62
 """No passing of time changes the verdict."""
+_last_ms = attrgetter("last_ms")
 
 
 class Verdict(NamedTuple):
@@ -25,12 +27,12 @@ class Verdict(NamedTuple):
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """What conditions ask about a profile."""
 
-    traits: Mapping[str, Any] = {}
+    bodies: Sequence[Body] = ()
+    """Its parts; nothing may change them afterwards."""
     first_ms: int | None = None
     last_ms: int | None = None
-    collected: Mapping[int, Sequence[Collected]] = {}
-    """What each collector keeps, in one part or in several."""
-    consent: Mapping[str, bool] = {}
+    newest: Mapping[int, int] = {}
+    """Of each collector that keeps anything, by number, a time that none of its events is past."""
     identifier_types: frozenset[str] = frozenset()
     scores: Mapping[str, tuple[float, int]] = {}
     """(value, when it was computed) of each model."""
@@ -38,102 +40,87 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Those that were asked for: several conditions share one."""
     known: dict[Any, Verdict] = {}
     """Verdicts on segments that others name."""
+    opened: dict[int, list[Collected]] = {}
+    """What was asked for of what collectors keep."""
+    stated: dict[str, Any] = {}
+    """Traits and consent, once asked for: of most profiles nobody asks for any."""
+
+    def kept(self, number: int) -> list[Collected] | None:
+        """What a collector keeps, in one part or in several; None: nothing."""
+        found = self.opened.get(number)
+        if found is None and number in self.newest:
+            found = self.opened[number] = [
+                collected_in(some)
+                for body in self.bodies
+                if (some := body.collected.get(number)) is not None
+            ]
+        return found
 
     def timeline(self, number: int) -> Timeline:
-        """The events of a collector, ready to be asked; do not change what is `collected` afterwards."""
+        """The events of a collector, ready to be asked."""
         found = self.timelines.get(number)
         if found is None:
-            some = self.collected.get(number)
+            some = self.kept(number)
             found = self.timelines[number] = timeline_of_all(some) if some else NOTHING
+        return found
+
+    @property
+    def traits(self) -> Mapping[str, Any]:
+        """The newest value of each trait."""
+        found: Mapping[str, Any] | None = self.stated.get("traits")
+        if found is None:
+            found = self.stated["traits"] = _newest_traits(self.bodies)
+        return found
+
+    @property
+    def consent(self) -> Mapping[str, bool]:
+        """The newest statement about each purpose."""
+        found: Mapping[str, bool] | None = self.stated.get("consent")
+        if found is None:
+            found = self.stated["consent"] = _newest_consent(self.bodies)
         return found
 
 
 def subject_of(
-    bodies: Iterable[Body],
+    bodies: Sequence[Body],
     identifier_types: Iterable[str],
     scores: Mapping[str, tuple[float, int]] | None = None,
 ) -> Subject:
     """The subject whose parts are `bodies`; their order does not matter."""
-    parts = list(bodies)
-    collected: dict[int, list[Collected]] = {}
+    newest: dict[int, int] = {}
     first_ms = last_ms = None
-    if len(parts) == 1:
-        body = parts[0]
-        consent = body.consent
-        collected = {number: [some] for number, some in body.collected.items()}
+    # What is newer overwrites what is older.
+    for body in sorted(bodies, key=_last_ms) if len(bodies) > 1 else bodies:
+        newest |= dict.fromkeys(body.collected, body.last_ms)
         if body.events:
-            first_ms, last_ms = body.first_ms, body.last_ms
-    else:
-        consent = {}
-        for body in parts:
-            for number, some in body.collected.items():
-                if (more := collected.get(number)) is None:
-                    collected[number] = [some]
-                else:
-                    more.append(some)
-            for purpose, stated in body.consent.items():
-                known = consent.get(purpose)
-                if known is None or stated.beats(known):
-                    consent[purpose] = stated
-        if any(body.events for body in parts):
-            first_ms = min([body.first_ms for body in parts])
-            last_ms = max([body.last_ms for body in parts])
+            last_ms = body.last_ms
+            if first_ms is None or body.first_ms < first_ms:
+                first_ms = body.first_ms
     return Subject(
-        traits=_Newest(parts),
+        bodies=bodies,
         first_ms=first_ms,
         last_ms=last_ms,
-        collected=_Opened(collected) if any(map(collected_as_stored, parts)) else collected,
-        consent={purpose: stated.granted for purpose, stated in consent.items()},
+        newest=newest,
         identifier_types=frozenset(identifier_types),
         scores=scores or {},
     )
 
 
-class _Opened(dict[int, list[Collected]]):
-    """What collectors keep, by number; that of one is decoded when somebody gets it."""
-
-    __slots__ = ("_open",)
-
-    def __init__(self, stored: dict[int, list[Collected]]) -> None:
-        super().__init__(stored)
-        self._open: set[int] = set()
-
-    def get(self, number: int, default: Any = None) -> Any:
-        some = super().get(number, default)
-        if some and number not in self._open:
-            self._open.add(number)
-            some = self[number] = [collected_in(each) for each in some]
-        return some
+def _newest_traits(bodies: Sequence[Body]) -> dict[str, Any]:
+    newest: dict[str, Trait] = {}
+    for body in bodies:
+        for name, trait in traits_of(body).items():
+            held = newest.get(name)
+            if held is None or (trait.time_ms, trait.message) > (held.time_ms, held.message):
+                newest[name] = trait
+    return {name: trait.value for name, trait in newest.items() if trait.value is not None}
 
 
-class _Newest(Mapping[str, Any]):
-    """The newest value of each trait: of most profiles nobody asks for any."""
-
-    __slots__ = ("_bodies", "_made")
-
-    def __init__(self, bodies: Sequence[Body]) -> None:
-        self._bodies = bodies
-        self._made: dict[str, Any] | None = None
-
-    def _all(self) -> dict[str, Any]:
-        if self._made is None:
-            newest: dict[str, Trait] = {}
-            for body in self._bodies:
-                for name, trait in traits_of(body).items():
-                    held = newest.get(name)
-                    if held is None or (trait.time_ms, trait.message) > (
-                        held.time_ms,
-                        held.message,
-                    ):
-                        newest[name] = trait
-            self._made = {n: trait.value for n, trait in newest.items() if trait.value is not None}
-        return self._made
-
-    def __getitem__(self, name: str) -> Any:
-        return self._all()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
+def _newest_consent(bodies: Sequence[Body]) -> dict[str, bool]:
+    newest: dict[str, Consent] = {}
+    for body in bodies:
+        for purpose, stated in body.consent.items():
+            held = newest.get(purpose)
+            if held is None or stated.beats(held):
+                newest[purpose] = stated
+    return {purpose: stated.granted for purpose, stated in newest.items()}

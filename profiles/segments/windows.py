@@ -33,6 +33,13 @@ class Span:
         """Whether it goes on until now."""
         return self._until_ago is None and self.until_ms == FOREVER
 
+    @property
+    def age_ms_max(self) -> int:
+        """An event that is as old, or older, is in it no more; FOREVER: it may be, however old."""
+        if self.since_ago is None:
+            return FOREVER
+        return self.since_ago + (DAY_MS if self._by_day else 0)
+
     def bounds(self, now_ms: int) -> tuple[int, int]:
         """(low, high): the times from the one to before the other are in it now."""
         at_ms, bounds = self._newest

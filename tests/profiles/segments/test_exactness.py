@@ -94,7 +94,7 @@ def check_agreement(
         assert exact
         assert member == truth[now], now
         assert until > now
-        if segment_id not in dict(judges.may_hold(subject.collected)):
+        if segment_id not in dict(judges.may_hold(subject.newest, now)):
             # Not to ask is to say that.
             assert (member, until) == (False, FOREVER)
         for later, answer in truth.items():
@@ -272,7 +272,7 @@ def test_beyond_what_is_kept_one_by_one_an_answer_that_claims_to_be_exact_is(
         member, until, exact = judges.verdict("s", subject, now)
         # All those days are counted: by day nothing is lost, but for what happened later than now.
         assert exact or not by_day or now < max(event.time_ms for event in person.events)
-        if "s" not in dict(judges.may_hold(subject.collected)):
+        if "s" not in dict(judges.may_hold(subject.newest, now)):
             assert (member, until) == (False, FOREVER)
         if not exact:
             continue
