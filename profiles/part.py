@@ -229,23 +229,11 @@ class _LeanVisit(Visit, array_like=True, gc=False, eq=False):
 _lean_decoder = msgspec.msgpack.Decoder(_PartOf[_LeanBody, _LeanVisit])
 
 
-class _AskedBody(_LeanBody, array_like=True, gc=False):
-    """The same; traits are decoded when one is asked for (`traits_of`)."""
+class _FewBody(_LeanBody, array_like=True, gc=False):
+    """The same; these are decoded when somebody asks for them (`traits_of`, `consent_of`, `collected_in`)."""
 
     traits: msgspec.Raw  # type: ignore[assignment]
-
-
-class _AskedVisit(Visit, array_like=True, gc=False, eq=False):
-    opened_by = msgspec.msgpack.Decoder(_AskedBody)
-
-
-_asked_decoder = msgspec.msgpack.Decoder(_PartOf[_AskedBody, _AskedVisit])
-_traits = msgspec.msgpack.Decoder(dict[str, Trait]).decode
-
-
-class _FewBody(_AskedBody, array_like=True, gc=False):
-    """The same; what a collector keeps is decoded when somebody asks for it (`collected_in`)."""
-
+    consent: msgspec.Raw  # type: ignore[assignment]
     collected: dict[int, msgspec.Raw] = {}  # type: ignore[assignment]
 
 
@@ -254,6 +242,8 @@ class _FewVisit(Visit, array_like=True, gc=False, eq=False):
 
 
 _few_decoder = msgspec.msgpack.Decoder(_PartOf[_FewBody, _FewVisit])
+_traits = msgspec.msgpack.Decoder(dict[str, Trait]).decode
+_consent = msgspec.msgpack.Decoder(dict[str, Consent]).decode
 _collected = msgspec.msgpack.Decoder(Collected).decode
 
 
@@ -313,18 +303,10 @@ def decode_lean(blob: bytes) -> Part:
     return part
 
 
-def decode_asked(blob: bytes) -> Part:
+def decode_few(blob: bytes) -> Part:
     """The part, for whoever asks whether profiles are in segments, and changes nothing.
 
-    As `decode_lean`, but that traits are read with `traits_of`.
-    """
-    return cast("Part", _asked_decoder.decode(blob))
-
-
-def decode_few(blob: bytes) -> Part:
-    """As `decode_asked`, for whoever asks few conditions of many: all else stays as it was stored.
-
-    Ask a subject for what collectors keep: the parts themselves do not tell.
+    As `decode_lean`, but that what few conditions ask stays as it was stored: ask a `Subject` for it.
     """
     return cast("Part", _few_decoder.decode(blob))
 
@@ -339,6 +321,12 @@ def traits_of(body: Body) -> dict[str, Trait]:
     """The traits of a body, however it was decoded."""
     held: Any = body.traits
     return _traits(held) if isinstance(held, msgspec.Raw) else cast("dict[str, Trait]", held)
+
+
+def consent_of(body: Body) -> dict[str, Consent]:
+    """What a body states of purposes, however it was decoded."""
+    held: Any = body.consent
+    return _consent(held) if isinstance(held, msgspec.Raw) else cast("dict[str, Consent]", held)
 
 
 def decode_active(blob: bytes) -> Part:

@@ -4,6 +4,7 @@ As `storage.ports`; each promise in a docstring is a test of the contract suites
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from typing import Final, Protocol
 
 import msgspec
@@ -144,6 +145,16 @@ TIMER_SHARDS: Final = 16
 """Parts of the timers that several processes watch."""
 
 
+class Turn(IntEnum):
+    """Whose turn it is in a backfill."""
+
+    ALL = 0
+    """Everybody's, in the order of leaves."""
+    PEOPLE = 1
+    """People's, and with them that of devices which they used."""
+    DEVICES = 2
+
+
 class Backfill(msgspec.Struct, frozen=True, array_like=True):
     """How far everybody is evaluated for a revision of what is defined."""
 
@@ -154,6 +165,7 @@ class Backfill(msgspec.Struct, frozen=True, array_like=True):
     finished: bool = False
     share: float = 0.0
     """Of all leaves, about, where their order does not say it."""
+    turn: Turn = Turn.ALL
 
 
 class Backfills(Protocol):

@@ -21,6 +21,7 @@ from identity.nodes import Node, names_device
 from identity.rules import Rules
 from ingest.segments.collecting import bring_up_to_date
 from ingest.segments.evaluating import Evaluator, Look, ended, is_itself, profile_of
+from ingest.segments.order import Position
 from ingest.segments.whole import Whole
 from profiles.part import Part, decode_lean, encode
 from profiles.segments.catalogue import Catalogue
@@ -31,7 +32,7 @@ from storage.gathering import Gathered, Gatherer, people_of
 from storage.ports import Store
 
 LEAVES_AT_ONCE: Final = 2_000
-"""Leaves that a process looks at, and of one transaction: some 0.2 s of its time, 30 ms of the writer's."""
+"""Leaves that a process looks at, about, and of one transaction: some 0.2 s of its time, 30 ms to write."""
 AHEAD: Final = 2
 """Pieces for each process that are asked for before they are needed."""
 COLLECT_EVERY: Final = 50
@@ -51,15 +52,18 @@ class Filled(msgspec.Struct, array_like=True):
     told: list[Transition] = []
     parts: dict[Node, tuple[int, bytes]] = {}
     """Those that hold now what segments need."""
+    devices: list[Node] = []
+    """Those that were looked at, too, with whoever used them."""
 
     def without(self, nodes: Collection[Node]) -> "Filled":
-        """What was found, but for some leaves and profiles."""
+        """What was found, but for some leaves and profiles, which whoever writes has looked at."""
         return Filled(
             self.revision,
             self.profiles,
             [each for each in self.standings if each.profile_id not in nodes],
             [each for each in self.told if each.profile_id not in nodes],
             {leaf: part for leaf, part in self.parts.items() if leaf not in nodes},
+            self.devices,
         )
 
 
@@ -76,7 +80,9 @@ class Filler:
         """What the profiles of leaves are in. A device's is its own, if what happened on it is nobody's."""
         seen = self._whole.look(leaves, catalogue, now_ms)
         if seen is not None:
-            return Filled(catalogue.revision, *seen)
+            found = Filled(catalogue.revision, seen.profiles, seen.standings, seen.told)
+            found.devices = seen.devices
+            return found
         return self.look_one_by_one(leaves, catalogue, now_ms)
 
     def look_one_by_one(self, leaves: Sequence[Node], catalogue: Catalogue, now_ms: int) -> Filled:
@@ -121,8 +127,9 @@ def _behind(gathered: Sequence[Gathered], catalogue: Catalogue) -> dict[Node, Pa
 class Piece(msgspec.Struct):
     """Leaves that another process looks at."""
 
-    after: Node | None
-    """They are those past this one."""
+    at: Position
+    past: Position | None
+    """Where the next one begins; None: it is the last one."""
     leaves: Sequence[Node]
     mark: int
     """How many nodes something had happened to."""
@@ -143,22 +150,23 @@ class Filling:
         self._pieces: deque[Piece] = deque()
         self._most = processes * AHEAD
 
-    def next_after(self, after: Node | None) -> Iterator[Node | None]:
-        """Where pieces begin that can be asked for now, if the first is past `after`; say `ask` for each."""
-        if self._pieces and self._pieces[0].after != after:
+    def next_at(self, at: Position) -> Iterator[Position]:
+        """Where pieces begin that can be asked for now, if the first is here; say `ask` for each."""
+        if self._pieces and self._pieces[0].at != at:
             self.forget()
         while len(self._pieces) < self._most:
-            last = self._pieces[-1] if self._pieces else None
-            if last and len(last.leaves) < LEAVES_AT_ONCE:
+            begins = self._pieces[-1].past if self._pieces else at
+            if begins is None:
                 return
-            yield last.leaves[-1] if last else after
+            yield begins
 
-    def ask(
-        self, after: Node | None, leaves: Sequence[Node], mark: int, elsewhere: int, now_ms: int
-    ) -> None:
+    def look(self, leaves: Sequence[Node], now_ms: int) -> "Future[bytes]":
         """Let some process look at leaves."""
-        future = self._pool.submit(_look, leaves, now_ms)
-        self._pieces.append(Piece(after, leaves, mark, elsewhere, future))
+        return self._pool.submit(_look, leaves, now_ms)
+
+    def ask(self, piece: Piece) -> None:
+        """The next piece, which some process looks at."""
+        self._pieces.append(piece)
 
     def first(self, seconds: float) -> tuple[Piece, Filled] | None:
         """The first piece, and what was found for it; None if it takes longer than that."""

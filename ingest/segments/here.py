@@ -24,8 +24,9 @@ from ingest.segments.evaluating import (
     causes_of,
 )
 from ingest.segments.filling import LEAVES_AT_ONCE as PIECE
-from ingest.segments.filling import Filled, Filler, Filling, processes_here
+from ingest.segments.filling import Filled, Filler, Filling, Piece, processes_here
 from ingest.segments.moving import Spans, moved
+from ingest.segments.order import Order, Position, position_of, share_at
 from profiles.part import decode, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
@@ -76,6 +77,7 @@ class Segments:
         self._catalogues = catalogues or Catalogues(store.definitions)
         self._filler = Filler(store, rules)
         self._filling: Filling | None = None
+        self._order = Order(store.parts)
         self._noted: list[Node] = []
         """To whom something happened since the first piece was asked for that others look at now."""
         self._noted_before = 0
@@ -220,17 +222,23 @@ class Segments:
             state = unfinished(self._store, catalogue)
             if state is None:
                 return None
-            leaves = self._store.parts.leaves(state.after, LEAVES_AT_ONCE)
+            self._order.begin(state)
+            leaves, past = self._order.next(position_of(state), LEAVES_AT_ONCE)
             found = self._filler.look(leaves, catalogue, self._now_ms())
-            return self._write_filled(state, leaves, found, len(leaves) < LEAVES_AT_ONCE)
+            done = self._write_filled(state, past, found)
+        self._order.wrote(done, found.devices)
+        return done
 
     def _fill_together(self, filling: Filling, state: Backfill) -> Backfill | None:
         with self._store.transaction():
             # Within a transaction nothing is half done: what is noted later is what a piece does not see.
-            for after in filling.next_after(state.after):
-                leaves = self._store.parts.leaves(after, PIECE)
+            self._order.begin(state)
+            for at in filling.next_at(position_of(state)):
+                leaves, past = self._order.next(at, PIECE)
                 mark = self._noted_before + len(self._noted)
-                filling.ask(after, leaves, mark, self._store.written_elsewhere(), self._now_ms())
+                found_later = filling.look(leaves, self._now_ms())
+                elsewhere = self._store.written_elsewhere()
+                filling.ask(Piece(at, past, leaves, mark, elsewhere, found_later))
         looked = filling.first(PATIENCE_S)
         if looked is None:
             return state
@@ -238,7 +246,9 @@ class Segments:
         with self._store.transaction():
             catalogue = self.catalogue()
             now = unfinished(self._store, catalogue)
-            stale = now is None or now.after != piece.after or found.revision != catalogue.revision
+            stale = (
+                now is None or position_of(now) != piece.at or found.revision != catalogue.revision
+            )
             if now is None or stale or piece.elsewhere != self._store.written_elsewhere():
                 filling.forget()
                 return self._fill_here()
@@ -251,23 +261,19 @@ class Segments:
                 affected = self._evaluator.profiles(looks)
                 found = found.without(affected.keys() | noted)
                 self._evaluate(catalogue, dict.fromkeys(noted, Cause.DEFINED))
-            done = self._write_filled(now, piece.leaves, found, len(piece.leaves) < PIECE)
+            done = self._write_filled(now, piece.past, found)
             self._forget_noted(filling.mark)
+        self._order.wrote(done, found.devices)
         return done
 
-    def _write_filled(
-        self, state: Backfill, leaves: Sequence[Node], found: Filled, finished: bool
-    ) -> Backfill:
+    def _write_filled(self, state: Backfill, past: Position | None, found: Filled) -> Backfill:
         self._store.parts.write(found.parts)
         self._store.memberships.write(found.standings, found.told)
-        state = Backfill(
-            state.revision,
-            leaves[-1] if leaves else state.after,
-            state.profiles + found.profiles,
-            finished,
-        )
-        self._store.backfills.put(state)
-        return state
+        turn, after = past or position_of(state)
+        profiles = state.profiles + found.profiles
+        done = Backfill(state.revision, after, profiles, past is None, turn=turn)
+        self._store.backfills.put(done)
+        return done
 
     def _note(self, nodes: Iterable[Node]) -> None:
         if self._filling is not None:
@@ -310,6 +316,8 @@ class Segments:
         for node, cause in found.whole.items():
             looked[node] = looked.get(node, cause) | cause
         if found.further:
+            # Others may look at them just now, as they were.
+            self._note(found.further)
             self._evaluate(catalogue, found.further, looked=looked)
 
     def _collect(self, catalogue: Catalogue, leaves: Sequence[Node]) -> None:
@@ -334,4 +342,5 @@ def share_of(state: Backfill) -> float:
     """The share of all leaves that a backfill has looked at, about."""
     if state.finished or state.share:
         return 1.0 if state.finished else state.share
-    return int.from_bytes(state.after[:8], "big") / LEAF_SPACE if state.after else 0.0
+    share = int.from_bytes(state.after[:8], "big") / LEAF_SPACE if state.after else 0.0
+    return share_at(position_of(state), share)

@@ -37,6 +37,8 @@ class Seen(NamedTuple):
     standings: list[Standing]
     """Those that changed."""
     told: list[Transition]
+    devices: list[Node]
+    """Those that were looked at, too, for people who used them."""
 
 
 class _Device(NamedTuple):
@@ -49,13 +51,6 @@ class _Device(NamedTuple):
     """Whose each visit is; empty: all of them are nobody's."""
     owner: Node | None = None
     """Whose all visits are."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing of it is nobody's."""
-        if self.part.body:
-            return False
-        return self.owner is not None or (bool(self.owners) and None not in self.owners)
 
     def visits_of(self, person: Node | None) -> list[Body]:
         """What happened in the visits of somebody, or of nobody."""
@@ -76,6 +71,8 @@ class _Read(msgspec.Struct):
     """The devices that each person used, newest first."""
     own: list[Node]
     """The devices among the leaves."""
+    too: list[Node]
+    """Further devices that people used and of which something may be nobody's, but for kiosks."""
     types: Mapping[Node, str]
     """Of those whose type some segment asks for."""
     parts: dict[Node, Part]
@@ -100,18 +97,21 @@ class Whole:
         self._rules = rules
 
     def look(self, leaves: Sequence[Node], catalogue: Catalogue, now_ms: int) -> Seen | None:
-        """All profiles of leaves, for whatever is defined. None: some need more, and `Evaluator` must look."""
+        """All profiles of leaves, for whatever is defined. None: some need more, and `Evaluator` must look.
+
+        Also what is nobody's of the devices that people used, since their parts are at hand.
+        """
         if catalogue.asks_scores:
             return None
         read = self._read(leaves, catalogue)
         if not read.ready:
             return None
-        wanted = read.members.keys() | set(read.own)
+        wanted = {*read.members, *read.own, *read.too}
         held = self._store.memberships.get(wanted | set(leaves))
         people = self._people(read, held, catalogue, now_ms)
         devices = self._devices(read, held, catalogue, now_ms)
         found = [each for each in (*people, *devices) if each]
-        seen = Seen(len(wanted), [], [])
+        seen = Seen(len(wanted), [], [], read.too)
         reach = self._reach([each.after.profile_id for each in found if each.after.segments], read)
         for before, stood, told in found:
             seen.told.extend(told)
@@ -146,7 +146,7 @@ class Whole:
     def _devices(
         self, read: _Read, held: dict[Node, Standing], catalogue: Catalogue, now_ms: int
     ) -> Iterable[_Found | None]:
-        for node in read.own:
+        for node in (*read.own, *read.too):
             device = read.devices[node]
             bodies = [] if device.owner is not None else device.visits_of(None)
             if device.part.body:
@@ -188,6 +188,7 @@ class Whole:
             members,
             theirs,
             own,
+            [node for node in used - mine if node in blobs and not devices[node].kiosk],
             self._types(asked, catalogue),
             parts,
             devices,
@@ -239,7 +240,7 @@ class Whole:
         people = {person_of.get(use.person, use.person) for use in uses if use.person}
         kiosk = len(people) > self._rules.owners_max
         # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
-        part = decode_few(blob) if blob and (own or (people and not kiosk)) else Part()
+        part = decode_few(blob) if blob and (own or not kiosk) else Part()
         if kiosk or not people or not part.visits:
             return _Device(part, kiosk)
         first, last = part.visits[0], part.visits[-1]

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from profiles.part import Body, Consent, Trait, collected_in, traits_of
+from profiles.part import Body, Consent, Trait, collected_in, consent_of, traits_of
 from profiles.segments.collect import Collected
 from profiles.segments.timeline import NOTHING, Timeline, timeline_of_all
 
@@ -119,7 +119,7 @@ def _newest_traits(bodies: Sequence[Body]) -> dict[str, Any]:
 def _newest_consent(bodies: Sequence[Body]) -> dict[str, bool]:
     newest: dict[str, Consent] = {}
     for body in bodies:
-        for purpose, stated in body.consent.items():
+        for purpose, stated in consent_of(body).items():
             held = newest.get(purpose)
             if held is None or stated.beats(held):
                 newest[purpose] = stated

@@ -14,7 +14,7 @@ from storage.cassandra.schema import migrate
 from storage.cassandra.settings import CassandraSettings
 from storage.cassandra.store import CassandraStore
 from storage.ports import Store
-from storage.segment_ports import TIMER_SHARDS, Backfill, Flow, Kept, ScoreRow
+from storage.segment_ports import TIMER_SHARDS, Backfill, Flow, Kept, ScoreRow, Turn
 from storage.sqlite import SqliteStore, open_store
 from tests.workspace import DAY, HOUR, KEYS, NOON
 
@@ -65,8 +65,8 @@ def test_of_two_edits_at_the_same_time_one_is_made(store: Store) -> None:
 def test_a_backfill_is_replaced(store: Store) -> None:
     assert store.backfills.get() is None
     store.backfills.put(Backfill(1, ASHA, 500))
-    store.backfills.put(Backfill(1, RAVI, 900, finished=True))
-    assert store.backfills.get() == Backfill(1, RAVI, 900, finished=True)
+    store.backfills.put(Backfill(1, RAVI, 900, finished=True, turn=Turn.DEVICES))
+    assert store.backfills.get() == Backfill(1, RAVI, 900, finished=True, turn=Turn.DEVICES)
 
 
 # --- who is in which segment ----------------------------------------------------------------------

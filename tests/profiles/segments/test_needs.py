@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from profiles.segments import needs
-from profiles.segments.collect import collectors_of
+from profiles.segments.collect import Collector, collectors_of
 from profiles.segments.evaluate import Judges
 from profiles.segments.needs import Choice
 from profiles.segments.parse import parse_segment
@@ -46,7 +46,7 @@ def test_only_segments_for_which_something_is_new_enough_are_asked_about(
         key: parse_segment({**tree, "granularity": "day" if key == "by-day" else "exact"}, id=key)
         for key, tree in TREES.items()
     }
-    numbers = {}
+    numbers: dict[Collector, int] = {}
     for segment in segments.values():
         for collector in collectors_of(segment.who):
             numbers.setdefault(collector, len(numbers))
