@@ -64,8 +64,10 @@ class Counting:
     """A condition on a count, a sum, or a number of different values, ready to be asked."""
 
     def __init__(
-        self, number: int, span: Span, of: Of, checks: tuple[Check, ...], follow: Following | None
+        self, number: int, span: Span, condition: Happened, follow: Following | None
     ) -> None:
+        of, checks = condition.of, condition.checks
+        orders = condition.match.event == ORDER_EVENT
         self._number = number
         self._span = span
         self._of = of
@@ -80,17 +82,24 @@ class Counting:
         self._endless = span.endless
         quick = of is Of.COUNT and self._single and self._endless
         self._enough = self._least if quick else 0
+        # What left its window for good does not matter; but of an order that is told again the earliest counts.
+        self._newest = self._endless and follow is None and not orders
+        """Whether what is in the window is all that is asked for."""
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""
-        some = subject.kept(self._number)
-        if some is None:
-            return self._nothing
-        timeline = subject.timelines.get(self._number)
+        number = self._number
+        parts = len(subject.bodies)
+        if self._newest and parts > 1:
+            parts = subject.parts_since(self._span.bounds(now_ms)[0])
+        timeline = subject.timelines.get((number, parts))
         if timeline is None:
+            some = subject.kept(number, parts)
+            if not some:
+                return self._nothing
             if (told := self._at_once(some, now_ms)) is not None:
                 return told
-            timeline = subject.timeline(self._number)
+            timeline = subject.timeline(number, parts)
         times = timeline.times
         if not times:
             return self._nothing
@@ -244,7 +253,7 @@ class Nth:
 
     def verdict(self, subject: Subject, now_ms: int) -> Verdict:
         """Whether it holds."""
-        timeline = subject.timelines.get(self._number) or subject.timeline(self._number)
+        timeline = subject.timeline(self._number)
         times = timeline.times
         if not times:
             return _NO

@@ -150,7 +150,7 @@ class Judges:
         if condition.of in (Of.FIRST, Of.LAST):
             return Nth(number, span, condition.of).verdict
         follow = Following(condition.follow, self._numbers) if condition.follow else None
-        return Counting(number, span, condition.of, condition.checks, follow).verdict
+        return Counting(number, span, condition, follow).verdict
 
     def _in(self, segment_id: str) -> Judge:
         judge = self.of(segment_id)

@@ -28,7 +28,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """What conditions ask about a profile."""
 
     bodies: Sequence[Body] = ()
-    """Its parts; nothing may change them afterwards."""
+    """Its parts, newest first; nothing may change them afterwards."""
     first_ms: int | None = None
     last_ms: int | None = None
     newest: Mapping[int, int] = {}
@@ -36,32 +36,44 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     identifier_types: frozenset[str] = frozenset()
     scores: Mapping[str, tuple[float, int]] = {}
     """(value, when it was computed) of each model."""
-    timelines: dict[int, Timeline] = {}
-    """Those that were asked for: several conditions share one."""
+    timelines: dict[tuple[int, int], Timeline] = {}
+    """Those that were asked for, by collector and number of parts: several conditions share one."""
     known: dict[Any, Verdict] = {}
     """Verdicts on segments that others name."""
-    opened: dict[int, list[Collected]] = {}
-    """What was asked for of what collectors keep."""
+    opened: dict[tuple[int, int], list[Collected]] = {}
+    """What was asked for of what collectors keep, likewise."""
     stated: dict[str, Any] = {}
     """Traits and consent, once asked for: of most profiles nobody asks for any."""
 
-    def kept(self, number: int) -> list[Collected] | None:
-        """What a collector keeps, in one part or in several; None: nothing."""
-        found = self.opened.get(number)
-        if found is None and number in self.newest:
-            found = self.opened[number] = [
+    def parts_since(self, time_ms: int) -> int:
+        """In how many parts, the newest, all is that happened at a time or later."""
+        found = 0
+        for body in self.bodies:
+            if body.last_ms < time_ms:
+                break
+            found += 1
+        return found
+
+    def kept(self, number: int, parts: int) -> list[Collected] | None:
+        """What a collector keeps in each of so many parts, the newest; None: nothing in any part."""
+        if number not in self.newest:
+            return None
+        found = self.opened.get((number, parts))
+        if found is None:
+            found = self.opened[number, parts] = [
                 collected_in(some)
-                for body in self.bodies
+                for body in self.bodies[:parts]
                 if (some := body.collected.get(number)) is not None
             ]
         return found
 
-    def timeline(self, number: int) -> Timeline:
-        """The events of a collector, ready to be asked."""
-        found = self.timelines.get(number)
+    def timeline(self, number: int, parts: int | None = None) -> Timeline:
+        """The events of a collector, ready to be asked: those of so many parts, the newest, or of all."""
+        parts = len(self.bodies) if parts is None else parts
+        found = self.timelines.get((number, parts))
         if found is None:
-            some = self.kept(number)
-            found = self.timelines[number] = timeline_of_all(some) if some else NOTHING
+            some = self.kept(number, parts)
+            found = self.timelines[number, parts] = timeline_of_all(some) if some else NOTHING
         return found
 
     @property
@@ -89,8 +101,10 @@ def subject_of(
     """The subject whose parts are `bodies`; their order does not matter."""
     newest: dict[int, int] = {}
     first_ms = last_ms = None
+    if len(bodies) > 1:
+        bodies = sorted(bodies, key=_last_ms, reverse=True)
     # What is newer overwrites what is older.
-    for body in sorted(bodies, key=_last_ms) if len(bodies) > 1 else bodies:
+    for body in reversed(bodies):
         newest |= dict.fromkeys(body.collected, body.last_ms)
         if body.events:
             last_ms = body.last_ms
@@ -119,8 +133,13 @@ def _newest_traits(bodies: Sequence[Body]) -> dict[str, Any]:
 def _newest_consent(bodies: Sequence[Body]) -> dict[str, bool]:
     newest: dict[str, Consent] = {}
     for body in bodies:
-        for purpose, stated in consent_of(body).items():
+        stated = consent_of(body)
+        if not newest:
+            newest = {**stated}
+            continue
+        for purpose, each in stated.items():
             held = newest.get(purpose)
-            if held is None or stated.beats(held):
-                newest[purpose] = stated
-    return {purpose: stated.granted for purpose, stated in newest.items()}
+            # Bodies come newest first: most statements are older than what is known.
+            if held is None or (each.time_ms >= held.time_ms and each.beats(held)):
+                newest[purpose] = each
+    return {purpose: each.granted for purpose, each in newest.items()}
