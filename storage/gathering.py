@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from identity.devices import owners_of
+from identity.devices import owners_of, user_of_all
 from identity.evidence import Use
 from identity.nodes import Node, names_device
 from identity.rules import Rules
@@ -80,11 +80,15 @@ class Gathered(msgspec.Struct, frozen=True):
         device, part, uses = entry
         if not part.visits:
             return []
+        mine = None if self.resolved.profile_id == device else self.resolved.profile_id
+        first, last = part.visits[0], part.visits[-1]
+        ends = ((first.start_ms, first.end_ms), (last.start_ms, last.end_ms))
+        if user := user_of_all(ends, uses, rules):
+            return part.visits if self.person_of[user] == mine else []
         owners = self.owners.get(device)
         if owners is None:
             owned = owners_of(visit_spans(part), uses, self.person_of.__getitem__, rules)
             owners = self.owners[device] = [each.person for each in owned]
-        mine = None if self.resolved.profile_id == device else self.resolved.profile_id
         return [visit for visit, owner in zip(part.visits, owners, strict=True) if owner == mine]
 
     def bodies(self, rules: Rules) -> tuple[list[Body], int]:
