@@ -82,7 +82,7 @@ class Pipeline:
                 counted = folded.counted
                 uses = self._memory.new_uses(said)
                 moved = self._segments.moved(folded.grown, uses)
-                news = self._memory.remember(said, uses)
+                news = self._memory.remember(said, uses, looks=bool(self._segments.catalogue()))
                 if news.said:
                     identify_here(self._store, news.said, self._rules)
                 looks = folded.touched | dict.fromkeys([*news.companions, *moved], EVERY)
