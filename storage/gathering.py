@@ -9,6 +9,7 @@ import msgspec
 from identity.devices import owners_of, user_of_all
 from identity.evidence import Use
 from identity.nodes import Node, names_device
+from identity.resolve import Cluster
 from identity.rules import Rules
 from profiles.part import Body, Part, Visit, decode, visit_spans
 from storage.identity_ports import Held, Named
@@ -125,10 +126,18 @@ class Gatherer:
         self._rules = rules
         self._decode = decode
 
-    def gather(self, profiles: Sequence[Resolved], named: Mapping[Node, Named]) -> list[Gathered]:
-        """What each of `profiles` is put together from; `named` holds what is known of them already."""
+    def gather(
+        self,
+        profiles: Sequence[Resolved],
+        named: Mapping[Node, Named],
+        nobodys: Callable[[Collection[Node]], Collection[Node]] = lambda devices: (),
+    ) -> list[Gathered]:
+        """What each of `profiles` is put together from; `named` holds what is known of them already.
+
+        `nobodys` tells of which devices no person has any visit, so that these, which are large, are not read.
+        """
         people = [each for each in profiles if each.answered_by is not Answer.DEVICE]
-        parts, found, newest = self._follow(people, named)
+        parts, found, newest = self._follow(people, named, nobodys)
         uses = {
             device: found[device].uses
             for device in (*(d for mine in newest for d in mine), *(p.profile_id for p in profiles))
@@ -178,7 +187,10 @@ class Gatherer:
         )
 
     def _follow(
-        self, people: Sequence[Resolved], named: Mapping[Node, Named]
+        self,
+        people: Sequence[Resolved],
+        named: Mapping[Node, Named],
+        nobodys: Callable[[Collection[Node]], Collection[Node]],
     ) -> tuple[dict[Node, Part], dict[Node, Named], list[list[Node]]]:
         """The members' parts, all that is known of them and their devices, and each one's devices.
 
@@ -200,9 +212,19 @@ class Gatherer:
             if not wanted:
                 break
             asked |= wanted
-            new = self._store.lookups.named(wanted)
+            unread = nobodys(wanted - members)
+            found |= self._names_only(unread)
+            new = self._store.lookups.named(wanted.difference(unread))
             found |= new
         return parts, found, [devices_of(each.members, parts) for each in people]
+
+    def _names_only(self, devices: Collection[Node]) -> dict[Node, Named]:
+        """What devices are called, and nothing else of them."""
+        held = self._store.identifiers.get(devices) if devices else {}
+        return {
+            node: Named(Cluster(node, frozenset((node,))), Held(type_, sealed, None), ())
+            for node, (type_, sealed) in held.items()
+        }
 
     def _person_of(
         self, uses: Mapping[Node, Sequence[Use]], profiles: Sequence[Resolved]
