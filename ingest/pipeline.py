@@ -70,7 +70,7 @@ class Pipeline:
         """Everything a batch says, durable when this returns; nothing of it if this raises."""
         said = record(events, refused, self._extractor, self._sources.named)
         counted = 0
-        with self._store.transaction():
+        with self._segments.transaction():
             if said.events:
                 first = self._store.next_offset(len(said.events))
                 folded = self._folder.fold(

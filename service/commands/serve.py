@@ -111,6 +111,7 @@ class Running:
         self.listen()
         self._rpc.start()
         if config.store.kind == "sqlite":
+            workspace.segments.expect_live_events()
             self._keeping = KeepingCurrent(workspace.segments)
             self._keeping.start()
         self._readiness = Readiness(reads(workspace.store), self._rpc.serving)

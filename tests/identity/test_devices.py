@@ -296,7 +296,10 @@ def test_visits_all_stay_only_if_each_is_whose_it_was(
         owned = owners_of(some, known, lambda node: node, RULES)
         return {start: each.person for (start, _), each in zip(some, owned, strict=True)}
 
-    before, after = Known(visits(starts, minutes_before), uses), Known(visits(starts + new, 50), uses + more)
+    before, after = (
+        Known(visits(starts, minutes_before), uses),
+        Known(visits(starts + new, 50), uses + more),
+    )
     then, now = people(list(before.visits), uses), people(list(after.visits), uses + more)
     stay = all_stay(before, after, lambda node: node, RULES)
     if stay:
