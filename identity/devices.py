@@ -173,7 +173,7 @@ def all_stay(before: Known, after: Known, person_of: Callable[[Node], Node], rul
     False also where a visit is no longer told apart, where the device begins to be too many people's, and
     where the first visit is nobody's: before it, the device had no activity of its own.
     """
-    if before == after:
+    if before == after or _are_one_users(before, after, rules):
         return True
     then = _History(before.uses, person_of)
     unused = before.uses == after.uses
@@ -196,6 +196,23 @@ def all_stay(before: Known, after: Known, person_of: Callable[[Node], Node], rul
     if nobodys or None not in owners:
         return True
     return any(_whose(visit, then, rules).person is None for visit in before.visits[:same])
+
+
+def _are_one_users(before: Known, after: Known, rules: Rules) -> bool:
+    """Whether one identifier used the device, and all visits were and are its person's, as is seen at once.
+
+    Of what came is seen at once that the last visit is longer now, and that others began after it.
+    """
+    if not after.visits or not before.visits or len(after.visits) < len(before.visits):
+        return False
+    last = len(before.visits) - 1
+    (start, end), (starts, ends) = before.visits[last], after.visits[last]
+    if starts > start or ends < end or before.visits[:last] != after.visits[:last]:
+        return False
+    user = user_of_all((before.visits[0], before.visits[-1]), before.uses, rules)
+    return user is not None and user == user_of_all(
+        (after.visits[0], after.visits[-1]), after.uses, rules
+    )
 
 
 def _alike(before: Known, after: Known) -> int:

@@ -53,9 +53,11 @@ class Folded(msgspec.Struct, frozen=True):
 
     counted: int
     touched: dict[Node, Only]
-    """Leaves to which something happened, perhaps at an earlier try, and which segments that can change.
+    """Leaves to which something happened, perhaps at an earlier try, and which segments that can change."""
+    named: frozenset[Node] = frozenset()
+    """Devices that are new to a leaf, whoever's their visits are: that shows when its part names them.
 
-    And devices that are new to a leaf: whose their visits are shows when its part names them.
+    Who knows whose they were, and are now, need not look at them for that.
     """
     grown: dict[Node, Grown] = {}
     """Devices with a visit that began, or is longer now, whatever happened in it.
@@ -118,6 +120,7 @@ class Folder:
         # Whoever folded the others may have ended before it said so.
         known = [a for position, a in batch if position <= parts[a.leaf].offset]
         touched = _touched(catalogue, parts, entries, known)
+        named = _newly_named(parts, entries) if catalogue else frozenset[Node]()
         again = {n: at for n, at in looked_at.items() if 0 <= parts[n].offset < at or n in entries}
         # Only what stands at a new position: a part at a position is written once.
         moved = {leaf: parts[leaf] for leaf in (*entries, *again)}
@@ -139,6 +142,7 @@ class Folder:
         return Folded(
             sum(map(len, entries.values())),
             touched,
+            named,
             {leaf: each for leaf, each in grown.items() if each.before != each.after},
             frozenset(leaf for leaf, (_, blob) in written.items() if len(blob) > LARGE_BYTES),
         )
@@ -181,10 +185,19 @@ def _touched(
         only = _changes(catalogue, leaf, parts[leaf], some)
         if only != NOTHING or _say_otherwise(parts[leaf], some):
             found.setdefault(leaf, only)
+    return found
+
+
+def _newly_named(
+    parts: Mapping[Node, Part], entries: Mapping[Node, Sequence[Entry]]
+) -> frozenset[Node]:
+    """Devices that parts will name as entries are folded, and did not before."""
+    found: set[Node] = set()
+    for leaf, some in entries.items():
         body = parts[leaf].body
         seen = {leaf, *(body.devices if body else ())}
-        found |= dict.fromkeys({each.facts.device for each in some if each.facts.device} - seen)
-    return found
+        found |= {each.facts.device for each in some if each.facts.device} - seen
+    return frozenset(found)
 
 
 def _named(activities: Iterable[Activity]) -> dict[Node, Only]:

@@ -7,22 +7,29 @@ from typing import Final
 
 from identity.event import Event
 from ingest.decode import Refused
+from ingest.log import LogError
+from storage.errors import StoreUnavailable
 
 BATCH_MAX: Final = 2_000
 """Events in one transaction: past this a larger batch gains little and delays the next one."""
+
+NOT_NOW: Final = (StoreUnavailable, LogError, OSError)
+"""What is no event's fault: it would meet each request of a batch alike, and whoever sent it tries again."""
+_Waiting = tuple[Sequence[Event], Sequence[Refused], asyncio.Future[None]]
+"""One request's events, those of it that were refused, and who waits for them."""
 
 
 class Intake:
     """Takes events from the collector to the pipeline; one batch is under way while the next gathers.
 
     A request's events are durable when `submit` returns. There is no timer: the time that a transaction
-    takes is the time in which the next batch gathers.
+    takes is the time in which the next batch gathers. A request that breaks a batch breaks no other one.
     """
 
     def __init__(self, process: Callable[[list[Event], list[Refused]], object]) -> None:
         self._process = process
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="onefold-intake")
-        self._waiting: list[tuple[Sequence[Event], Sequence[Refused], asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, events: Sequence[Event], refused: Sequence[Refused]) -> None:
@@ -34,23 +41,31 @@ class Intake:
         await done
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
-            batch = self._take()
-            events = [event for entry in batch for event in entry[0]]
-            refused = [letter for entry in batch for letter in entry[1]]
-            try:
-                await loop.run_in_executor(self._worker, self._process, events, refused)
-            except Exception as error:
-                for _, _, done in batch:
-                    if not done.done():
-                        done.set_exception(error)
-            else:
-                for _, _, done in batch:
-                    if not done.done():
-                        done.set_result(None)
+            await self._share(self._take())
 
-    def _take(self) -> list[tuple[Sequence[Event], Sequence[Refused], asyncio.Future[None]]]:
+    async def _share(self, batch: list[_Waiting]) -> None:
+        """One transaction of all; where one of them breaks it, of each half, until it is alone."""
+        events = [event for entry in batch for event in entry[0]]
+        refused = [letter for entry in batch for letter in entry[1]]
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._worker, self._process, events, refused)
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, NOT_NOW):
+                middle = len(batch) // 2
+                await self._share(batch[:middle])
+                await self._share(batch[middle:])
+                return
+            for _, _, done in batch:
+                if not done.done():
+                    done.set_exception(error)
+        else:
+            for _, _, done in batch:
+                if not done.done():
+                    done.set_result(None)
+
+    def _take(self) -> list[_Waiting]:
         size = count = 0
         for events, refused, _ in self._waiting:
             size += len(events) + len(refused)

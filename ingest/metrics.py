@@ -8,6 +8,8 @@ AGE_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 
 """Buckets of an event's age: the goal is seconds, a backfill's events are days old."""
 BATCH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 """Buckets of a batch's duration: 1,000 events take some 100 ms."""
+BATCH_MESSAGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000)
+"""Buckets of a batch's size: a lone request has one, what waited for a transaction shares the next."""
 _LIMIT: Final = "limit:"
 
 
@@ -31,6 +33,10 @@ class IngestMetrics:
         self._batch = Histogram(
             "onefold_batch_duration_seconds", "From a batch's being read until it is durable and committed.",
             ["stage"], buckets=BATCH_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._messages = Histogram(
+            "onefold_batch_messages", "How many messages a batch had.",
+            ["stage"], buckets=BATCH_MESSAGES, registry=registry,
         )  # fmt: skip
         self._dead_letters = Counter(
             "onefold_dead_letters_total", "Messages that were refused, by reason.",
@@ -73,6 +79,7 @@ class IngestMetrics:
     def batch(self, stage: str, messages: int, seconds: float) -> None:
         """A batch is durable and committed."""
         self._batch.labels(stage).observe(seconds)
+        self._messages.labels(stage).observe(messages)
 
     def events(self, stage: str, outcome: str, count: int) -> None:
         """What became of events."""

@@ -70,7 +70,7 @@ class Pipeline:
         """Everything a batch says, durable when this returns; nothing of it if this raises."""
         said = record(events, refused, self._extractor, self._sources.named)
         counted = 0
-        with self._store.transaction():
+        with self._segments.transaction():
             if said.events:
                 first = self._store.next_offset(len(said.events))
                 folded = self._folder.fold(
@@ -82,7 +82,7 @@ class Pipeline:
                 counted = folded.counted
                 uses = self._memory.new_uses(said)
                 moved = self._segments.moved(folded.grown, uses)
-                news = self._memory.remember(said, uses)
+                news = self._memory.remember(said, uses, looks=bool(self._segments.catalogue()))
                 if news.said:
                     identify_here(self._store, news.said, self._rules)
                 looks = folded.touched | dict.fromkeys([*news.companions, *moved], EVERY)

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from profiles.segments.catalogue import Catalogue, Edit
@@ -31,12 +32,25 @@ class Catalogues:
         self._lock = threading.Lock()
         self._known = Catalogue()
         self._asked: float | None = None
+        self._held = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Ask once for all that happens within: a transaction, in which nobody else can define anything."""
+        self.now()
+        with self._lock:
+            self._held += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held -= 1
 
     def now(self, at_least: int = 0) -> Catalogue:
         """The catalogue in force; read anew if what is known is older than the revision `at_least`."""
         with self._lock:
             now = self._clock()
-            recent = self._asked is not None and now - self._asked < self._age_s
+            recent = self._held or (self._asked is not None and now - self._asked < self._age_s)
             if not recent or self._known.revision < at_least:
                 self._known = replayed(self._known, self._definitions.since(self._known.revision))
                 self._asked = now

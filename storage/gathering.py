@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-from identity.devices import owners_of
+from identity.devices import owners_of, user_of_all
 from identity.evidence import Use
 from identity.nodes import Node, names_device
+from identity.resolve import Cluster
 from identity.rules import Rules
 from profiles.part import Body, Part, Visit, decode, visit_spans
 from storage.identity_ports import Held, Named
@@ -80,11 +81,15 @@ class Gathered(msgspec.Struct, frozen=True):
         device, part, uses = entry
         if not part.visits:
             return []
+        mine = None if self.resolved.profile_id == device else self.resolved.profile_id
+        first, last = part.visits[0], part.visits[-1]
+        ends = ((first.start_ms, first.end_ms), (last.start_ms, last.end_ms))
+        if user := user_of_all(ends, uses, rules):
+            return part.visits if self.person_of[user] == mine else []
         owners = self.owners.get(device)
         if owners is None:
             owned = owners_of(visit_spans(part), uses, self.person_of.__getitem__, rules)
             owners = self.owners[device] = [each.person for each in owned]
-        mine = None if self.resolved.profile_id == device else self.resolved.profile_id
         return [visit for visit, owner in zip(part.visits, owners, strict=True) if owner == mine]
 
     def bodies(self, rules: Rules) -> tuple[list[Body], int]:
@@ -121,10 +126,18 @@ class Gatherer:
         self._rules = rules
         self._decode = decode
 
-    def gather(self, profiles: Sequence[Resolved], named: Mapping[Node, Named]) -> list[Gathered]:
-        """What each of `profiles` is put together from; `named` holds what is known of them already."""
+    def gather(
+        self,
+        profiles: Sequence[Resolved],
+        named: Mapping[Node, Named],
+        nobodys: Callable[[Collection[Node]], Collection[Node]] = lambda devices: (),
+    ) -> list[Gathered]:
+        """What each of `profiles` is put together from; `named` holds what is known of them already.
+
+        `nobodys` tells of which devices no person has any visit, so that these, which are large, are not read.
+        """
         people = [each for each in profiles if each.answered_by is not Answer.DEVICE]
-        parts, found, newest = self._follow(people, named)
+        parts, found, newest = self._follow(people, named, nobodys)
         uses = {
             device: found[device].uses
             for device in (*(d for mine in newest for d in mine), *(p.profile_id for p in profiles))
@@ -174,7 +187,10 @@ class Gatherer:
         )
 
     def _follow(
-        self, people: Sequence[Resolved], named: Mapping[Node, Named]
+        self,
+        people: Sequence[Resolved],
+        named: Mapping[Node, Named],
+        nobodys: Callable[[Collection[Node]], Collection[Node]],
     ) -> tuple[dict[Node, Part], dict[Node, Named], list[list[Node]]]:
         """The members' parts, all that is known of them and their devices, and each one's devices.
 
@@ -196,9 +212,19 @@ class Gatherer:
             if not wanted:
                 break
             asked |= wanted
-            new = self._store.lookups.named(wanted)
+            unread = nobodys(wanted - members)
+            found |= self._names_only(unread)
+            new = self._store.lookups.named(wanted.difference(unread))
             found |= new
         return parts, found, [devices_of(each.members, parts) for each in people]
+
+    def _names_only(self, devices: Collection[Node]) -> dict[Node, Named]:
+        """What devices are called, and nothing else of them."""
+        held = self._store.identifiers.get(devices) if devices else {}
+        return {
+            node: Named(Cluster(node, frozenset((node,))), Held(type_, sealed, None), ())
+            for node, (type_, sealed) in held.items()
+        }
 
     def _person_of(
         self, uses: Mapping[Node, Sequence[Use]], profiles: Sequence[Resolved]

@@ -29,6 +29,8 @@ from storage.ports import Store
 
 REACH_MAX: Final = 50
 """Identifiers of one profile that destinations may use, its own first, then those of its newest devices."""
+SURE_MAX: Final = 100_000
+"""Devices of many people that are remembered, some 10 MB."""
 NamedScores = Mapping[str, tuple[float, int]]
 """(value, when it was computed) by name."""
 Only = frozenset[str] | None
@@ -63,10 +65,14 @@ class Evaluated(msgspec.Struct):
 class Evaluator:
     """Evaluates profiles from what is stored. Pure but for reading: whoever calls it writes."""
 
-    def __init__(self, store: Store, rules: Rules) -> None:
+    def __init__(self, store: Store, rules: Rules, *, alone: bool = False) -> None:
+        """`alone`: nobody else evaluates, so that a device's standing is never behind its users'."""
         self._store = store
         self._rules = rules
+        self._alone = alone
         self._gatherer = Gatherer(store, rules, decode_few)
+        self._sure: dict[Node, bool] = {}
+        """Devices that were seen to be of many people, by these rules."""
 
     def evaluate(
         self,
@@ -167,7 +173,9 @@ class Evaluator:
     ) -> Iterator[tuple[Gathered, Standing, list[Transition], set[Node]]]:
         """For each profile its standing now, what is told of it, and the leaves that are behind."""
         live = [profile_of(node, named[node]) for node in wanted if is_itself(node, named)]
-        gathered = self._gatherer.gather(live, named)
+        # Where people change, a device of many may be one of few now.
+        still = self._alone and not any(look.cause & _OF_PEOPLE for look in wanted.values())
+        gathered = self._gatherer.gather(live, named, self._kiosks if still else _none)
         return self.stood(gathered, held, wanted.__getitem__, catalogue, now_ms)
 
     def stood(
@@ -274,6 +282,19 @@ class Evaluator:
                 wanted[profile_id] = both(wanted.get(profile_id), wanted[node])
         return wanted
 
+    def _kiosks(self, devices: Collection[Node]) -> Collection[Node]:
+        """Those of devices that were of more people than a device has owners when they were last looked at."""
+        held = self._store.memberships.get(devices) if devices else {}
+        flagged = [device for device, standing in held.items() if standing.kiosk]
+        if unsure := [device for device in flagged if device not in self._sure]:
+            # Once, for the rules may have been others then.
+            if len(self._sure) > SURE_MAX:
+                self._sure.clear()
+            for device, uses in self._store.devices.uses_of(unsure).items():
+                if self._is_kiosk({use.person for use in uses if use.person}):
+                    self._sure[device] = True
+        return [device for device in flagged if device in self._sure]
+
     def _is_kiosk(self, users: Collection[Node]) -> bool:
         if len(users) <= self._rules.owners_max:
             return False
@@ -292,6 +313,10 @@ class Evaluator:
                 mine |= dict.fromkeys(other.with_node for other in companions.get(device, ()))
             found[each.resolved.profile_id] = tuple(mine)[:REACH_MAX]
         return found
+
+
+def _none(devices: Collection[Node]) -> Collection[Node]:
+    return ()
 
 
 def both(one: Look | None, other: Look) -> Look:

@@ -7,8 +7,9 @@ waits in the store, and so does what time changes: `settle` catches up, and whoe
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
@@ -27,6 +28,7 @@ from ingest.segments.filling import LEAVES_AT_ONCE as PIECE
 from ingest.segments.filling import Filled, Filler, Filling, Piece, processes_here
 from ingest.segments.moving import Spans, moved
 from ingest.segments.order import Order, Position, position_of, share_at
+from ingest.segments.waiting import Waiting
 from profiles.part import decode, encode
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
@@ -36,6 +38,8 @@ from storage.segment_ports import Backfill
 
 AT_ONCE_MAX: Final = 64
 """Profiles that a batch of events has evaluated at once, some 40 ms; with more it is a load, and they wait."""
+MOVED_MAX: Final = 1_000
+"""Devices of a batch of many requests of which is found out whether visits changed hands."""
 BATCH: Final = 200
 """Profiles of one transaction when catching up: events wait no longer than that takes."""
 CHANGES_AT_ONCE: Final = 100
@@ -72,12 +76,14 @@ class Segments:
         self._together_min = together_min
         self._store = store
         self._rules = rules
-        self._evaluator = Evaluator(store, rules)
+        self._evaluator = Evaluator(store, rules, alone=True)
         self._now_ms = now_ms
         self._catalogues = catalogues or Catalogues(store.definitions)
         self._filler = Filler(store, rules)
         self._filling: Filling | None = None
         self._order = Order(store.parts)
+        self._live = False
+        self._waiting = Waiting(store)
         self._noted: list[Node] = []
         """To whom something happened since the first piece was asked for that others look at now."""
         self._noted_before = 0
@@ -89,6 +95,19 @@ class Segments:
         """The segments in force."""
         return self._catalogues.now()
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A transaction of the store, in which it is asked once which segments are in force."""
+        with self._store.transaction(), self._catalogues.held():
+            yield
+
+    def expect_live_events(self) -> None:
+        """From now on a batch of many profiles is no load, but what many requests brought at a time.
+
+        They wait, too, but who waits is looked at only for what can have changed.
+        """
+        self._live = True
+
     def moved(
         self, grown: Mapping[Node, tuple[Spans, Spans]], uses: Collection[Use]
     ) -> Collection[Node]:
@@ -96,10 +115,10 @@ class Segments:
         if not self.catalogue():
             return ()
         devices = grown.keys() | {use.device for use in uses}
-        # A load waits anyhow, and then all of each is looked at.
-        return (
-            devices if len(devices) > AT_ONCE_MAX else moved(self._store, self._rules, grown, uses)
-        )
+        # Who waits as of a load is looked at for everything anyhow.
+        if len(devices) > (MOVED_MAX if self._live else AT_ONCE_MAX):
+            return devices
+        return moved(self._store, self._rules, grown, uses)
 
     def touch(self, nodes: Mapping[Node, Only], large: Collection[Node] = ()) -> None:
         """Something happened to leaves or devices; call it in the transaction that made it so.
@@ -119,7 +138,9 @@ class Segments:
             causes if len(causes) > AT_ONCE_MAX else {n: causes[n] for n in large if n in causes}
         )
         if waiting:
-            self._store.pending.add(waiting)
+            # Of a load each profile is looked at once, when it is over: for every segment.
+            load = waiting is causes and not self._live
+            self._waiting.add(waiting, {} if load else only, catalogue.revision)
             causes = {node: cause for node, cause in causes.items() if node not in waiting}
         if causes:
             self._evaluate(catalogue, causes, only)
@@ -141,43 +162,52 @@ class Segments:
                 return False
         return True
 
-    def step(self) -> int:
-        """One transaction of catching up; 0: nothing is left to do now."""
-        if not self._waiting():
+    def step(self, *, whole: bool = True) -> int:
+        """One transaction of catching up; 0: nothing is left to do now. If not `whole`, only with the time."""
+        if not self._something_waits(whole=whole):
             return 0
-        with self._store.transaction():
-            catalogue = self.catalogue()
-            # A person's leaves and devices wait each for itself: who was looked at for one was for all.
-            if self._looked_at != self._state(catalogue) or len(self._looked) > LOOKED_MAX:
-                self._looked.clear()
-            self._looked_at = None
-            causes = self._followed()
-            only: dict[Node, Only] = {}
-            taken = self._store.pending.take(max(0, BATCH - len(causes)))
-            for _, node, cause in taken:
-                causes[node] = causes.get(node, Cause(0)) | cause
-            if len(causes) < BATCH:
-                for node in self._store.memberships.due(self._now_ms(), BATCH - len(causes)):
-                    if node not in causes:
-                        only[node] = NOTHING
-                    causes[node] = causes.get(node, Cause(0)) | Cause.TIME
-            if causes:
-                self._note(causes)
-                self._evaluate(catalogue, causes, only, self._looked)
-            self._store.pending.done(taken)
-            self._looked_at = self._state(catalogue)
+        try:
+            with self.transaction():
+                return self._catch_up(whole=whole)
+        except BaseException:
+            self._waiting.lose()
+            raise
+
+    def _catch_up(self, *, whole: bool) -> int:
+        catalogue = self.catalogue()
+        # A person's leaves and devices wait each for itself: who was looked at for one was for all.
+        if self._looked_at != self._state(catalogue) or len(self._looked) > LOOKED_MAX:
+            self._looked.clear()
+        self._looked_at = None
+        causes = self._followed()
+        taken, known = self._waiting.take(
+            max(0, BATCH - len(causes)) if whole else 0, catalogue.revision
+        )
+        only = {node: looked for node, looked in known.items() if node not in causes}
+        for _, node, cause in taken:
+            causes[node] = causes.get(node, Cause(0)) | cause
+        if len(causes) < BATCH:
+            for node in self._store.memberships.due(self._now_ms(), BATCH - len(causes)):
+                if node not in causes:
+                    only[node] = NOTHING
+                causes[node] = causes.get(node, Cause(0)) | Cause.TIME
+        if causes:
+            self._note(causes)
+            self._evaluate(catalogue, causes, only, self._looked)
+        self._waiting.done(taken)
+        self._looked_at = self._state(catalogue)
         return len(causes)
 
     def waiting(self) -> int:
         """How many leaves, devices and profiles wait."""
-        return self._store.pending.count()
+        return self._waiting.count()
 
-    def _waiting(self) -> bool:
+    def _something_waits(self, *, whole: bool) -> bool:
         pending = self._store.pending
         return bool(
             self.catalogue()
             and (
-                pending.take(1)
+                (whole and pending.take(1))
                 or self._store.changes.history(pending.followed() or 0, 1)
                 or self._store.memberships.due(self._now_ms(), 1)
             )

@@ -100,7 +100,7 @@ class Fold:
         # Not below what is asked for: a part that is told to keep up must.
         self._catalogues.now(revision)
         folded = self._folder.fold(batch, {leaf: at for leaf, (at, _) in looks.items()})
-        touched = folded.touched | dict.fromkeys(folded.grown, EVERY)
+        touched = folded.touched | dict.fromkeys([*folded.named, *folded.grown], EVERY)
         if self._evaluate is not None and (touched or looks):
             found = {leaf: Look(Cause.EVENT, only) for leaf, only in touched.items()}
             for leaf in looks:

@@ -1,6 +1,7 @@
 """`onefold serve`: the gRPC service and the HTTP collector in one process."""
 
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -110,6 +111,7 @@ class Running:
         self.listen()
         self._rpc.start()
         if config.store.kind == "sqlite":
+            workspace.segments.expect_live_events()
             self._keeping = KeepingCurrent(workspace.segments)
             self._keeping.start()
         self._readiness = Readiness(reads(workspace.store), self._rpc.serving)
@@ -146,8 +148,9 @@ class Running:
     def _process(self, events: list[Event], refused: list[Refused]) -> None:
         if self._rpc is None:
             raise StoreUnavailable("the store is not open yet")
+        told, started = self._workspace.metrics.ingest, time.monotonic()
         outcome = self._workspace.pipeline.process(events, refused, origin="collector")
-        told = self._workspace.metrics.ingest
+        told.batch("collect", len(events) + len(refused), time.monotonic() - started)
         told.events("collect", "accepted", outcome.events)
         told.events("collect", "refused", outcome.refused)
         if self._workspace.config.store.kind == "sqlite":  # the log's own sink tells these itself

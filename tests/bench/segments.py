@@ -1,7 +1,7 @@
 """What segments cost: live, filled, previewed, and how soon they are right. `make bench-segments`.
 
 CPU time counts where two stores are compared, since the machine is shared; what has a limit in seconds
-is shown in both. Parts: live, fill (and preview), timeline, fresh.
+is shown in both. Parts: live, http, fill (and preview), timeline, fresh.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from profiles.segments.parse import parse_segment
 from service.keeping import KeepingCurrent
 from tests.bench.report import goal, machine
 from tests.bench.segments_data import define, mixed
+from tests.bench.segments_http import compare_served
 from tests.bench.segments_live import compare
 from tests.bench.segments_people import many_again, simulate
 from tests.workspace import NOON, Workspace
@@ -25,7 +26,7 @@ LIVE_GOAL = 2.0
 FILL_GOAL_S = 60
 PREVIEW_GOAL_S = 5
 LEFT_GOAL_S = 1.0
-PARTS = ("live", "fill", "timeline", "fresh")
+PARTS = ("live", "http", "fill", "timeline", "fresh")
 
 
 def live(options: argparse.Namespace) -> None:
@@ -41,6 +42,25 @@ def live(options: argparse.Namespace) -> None:
         )
         name = f"CPU with {options.segments} segments / without, batches of {batch}"
         print(goal(name, some.whole_s / none.whole_s, "<=", LIVE_GOAL), flush=True)
+
+
+def http(options: argparse.Namespace) -> None:
+    """The same requests to two servers, as fast as they are answered."""
+    for at_once in (False, True):
+        order = "everybody at once" if at_once else "in the order of the shop"
+        pair = compare_served(
+            options.history, options.sent, options.segments, options.days, at_once=at_once
+        )
+        for each in pair:
+            print(
+                f"served {each.name} segments, {order}: {each.events / each.cpu_s:,.0f} events a CPU second "
+                f"({1e6 * each.cpu_s / each.events:.0f} us each), {each.events / each.wall_s:,.0f} a second, "
+                f"p50 {each.latency_ms(0.5):.0f} ms, p99 {each.latency_ms(0.99):.0f} ms; "
+                f"{each.requests:,} requests, {each.batches}"
+            )
+        none, some = (each.cpu_s / each.events for each in pair)
+        name = f"CPU of a server with {options.segments} segments / without, {order}"
+        print(goal(name, some / none, "<=", LIVE_GOAL), flush=True)
 
 
 def cpu_s() -> float:
@@ -152,6 +172,10 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all by default")
     parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--days", type=int, default=90)
+    parser.add_argument(
+        "--history", type=int, default=60_000, help="events that servers have before"
+    )
+    parser.add_argument("--sent", type=int, default=16_000, help="events that servers are sent")
     parser.add_argument("--segments", type=int, default=200)
     parser.add_argument("--profiles", type=int, default=1_000_000)
     parser.add_argument(
@@ -161,7 +185,9 @@ def main() -> None:
     options = parser.parse_args()
     print(machine("msgspec"), f"load {os.getloadavg()[0]:.1f}", flush=True)
     for part in options.parts or PARTS:
-        {"live": live, "fill": fill, "timeline": timeline, "fresh": fresh}[part](options)
+        {"live": live, "http": http, "fill": fill, "timeline": timeline, "fresh": fresh}[part](
+            options
+        )
 
 
 if __name__ == "__main__":

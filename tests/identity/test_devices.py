@@ -278,10 +278,16 @@ _USES = st.lists(
 )
 
 
-@given(_USES, _USES, st.lists(_TIMES, max_size=6, unique=True), st.lists(_TIMES, max_size=3))
-@settings(max_examples=300)
+@given(
+    _USES,
+    _USES,
+    st.lists(_TIMES, max_size=6, unique=True),
+    st.lists(_TIMES, max_size=3),
+    st.sampled_from([1, 50]),
+)
+@settings(max_examples=500)
 def test_visits_all_stay_only_if_each_is_whose_it_was(
-    uses: list[Use], more: list[Use], starts: list[int], new: list[int]
+    uses: list[Use], more: list[Use], starts: list[int], new: list[int], minutes_before: int
 ) -> None:
     def visits(some: list[int], minutes: int) -> list[tuple[int, int]]:
         return [(start, start + minutes * MINUTE) for start in sorted(set(some))]
@@ -290,7 +296,10 @@ def test_visits_all_stay_only_if_each_is_whose_it_was(
         owned = owners_of(some, known, lambda node: node, RULES)
         return {start: each.person for (start, _), each in zip(some, owned, strict=True)}
 
-    before, after = Known(visits(starts, 1), uses), Known(visits(starts + new, 50), uses + more)
+    before, after = (
+        Known(visits(starts, minutes_before), uses),
+        Known(visits(starts + new, 50), uses + more),
+    )
     then, now = people(list(before.visits), uses), people(list(after.visits), uses + more)
     stay = all_stay(before, after, lambda node: node, RULES)
     if stay:

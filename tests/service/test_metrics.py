@@ -149,6 +149,8 @@ def test_events_are_counted_where_they_are_taken(served: Running) -> None:
 
     assert found['onefold_events_total{outcome="accepted",stage="collect"}'] == 1
     assert found['onefold_events_total{outcome="refused",stage="collect"}'] == 1
+    assert found['onefold_batch_messages_sum{stage="collect"}'] == 2
+    assert found['onefold_batch_duration_seconds_count{stage="collect"}'] == 1
     assert found['onefold_dead_letters_total{reason="unknown_type"}'] == 1
 
 

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from ingest import folding
 from storage.cassandra.schema import migrate
 from storage.cassandra.settings import CassandraSettings
 from tests.ingest.segments.exactness import check
@@ -33,9 +34,17 @@ def workers(cassandra: Cassandra, cassandra_keyspace: str) -> Iterator[Workers]:
     made.close()
 
 
-@pytest.mark.parametrize("seeded", [1, 2])
-def test_segments_hold_whom_brute_force_says(shop: Shop, seeded: int) -> None:
-    check(shop, seeded, people=20, trees=80, instants=5)
+def test_segments_hold_whom_brute_force_says(shop: Shop) -> None:
+    check(shop, 1, people=20, trees=80, instants=5)
+
+
+def test_who_waits_is_looked_at_for_all_that_happened_meanwhile(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if every browser were one of a shop, beside live events: each waits for whoever asks.
+    monkeypatch.setattr(folding, "LARGE_BYTES", 0)
+    shop.segments.expect_live_events()
+    check(shop, 2, people=20, trees=80, instants=5)
 
 
 @pytest.mark.faults
