@@ -4,7 +4,6 @@ A component in which no rule can refuse anything, as nearly every one is, is a p
 through `identity.resolve` itself, on all cores.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +41,7 @@ from ingest.numbering import (
     clusters_among,
     silent,
 )
+from storage.processes import cores
 
 LINKS_EACH: Final = 5_000
 """Links that one call of `resolve_among` decides, or one component if it has more."""
@@ -306,13 +306,6 @@ def _decided(
     # Not forked: this process may have threads and connections.
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
         yield from pool.map(decide, tasks)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _decide(task: _Task, rules: Rules) -> _Found:

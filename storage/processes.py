@@ -23,9 +23,16 @@ COLLECT_EVERY: Final = 50
 """Pieces after which a process looks for garbage that forms cycles: there is hardly any."""
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def processes_here() -> int:
     """How many processes may read at a time."""
-    return min(os.cpu_count() or 1, PROCESSES_MAX)
+    return min(cores(), PROCESSES_MAX)
 
 
 class Processes:
@@ -37,7 +44,12 @@ class Processes:
         self._pool = ProcessPoolExecutor(
             count, get_context("spawn"), initializer=_begin, initargs=(begin, given)
         )
-        self._most = count * AHEAD
+        self.most: Final = count * AHEAD
+        """Pieces that keep all of them busy."""
+
+    def ask(self, work: Callable[..., T], *piece: Any) -> "Future[T]":
+        """Let one of them do some work."""
+        return self._pool.submit(_work, work, piece)
 
     def each(
         self, work: Callable[..., T], pieces: Iterable[tuple[Any, ...]]
@@ -46,8 +58,8 @@ class Processes:
         asked: deque[Future[T]] = deque()
         try:
             for piece in pieces:
-                asked.append(self._pool.submit(_work, work, piece))
-                if len(asked) > self._most:
+                asked.append(self.ask(work, *piece))
+                if len(asked) > self.most:
                     yield asked.popleft().result()
             while asked:
                 yield asked.popleft().result()

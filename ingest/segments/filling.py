@@ -4,15 +4,10 @@ Other processes read and evaluate some leaves at a time, each from one snapshot 
 store writes what they found, unless something happened to those profiles meanwhile: these it evaluates itself.
 """
 
-import gc
-import os
-import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
 from typing import Final
 
 import msgspec
@@ -30,15 +25,10 @@ from storage.catalogues import Catalogues
 from storage.columns import columns_of
 from storage.gathering import Gathered, Gatherer, people_of
 from storage.ports import Store
+from storage.processes import Processes
 
 LEAVES_AT_ONCE: Final = 2_000
 """Leaves that a process looks at, about, and of one transaction: some 0.2 s of its time, 30 ms to write."""
-AHEAD: Final = 2
-"""Pieces for each process that are asked for before they are needed."""
-COLLECT_EVERY: Final = 50
-"""Pieces after which a process looks for garbage that forms cycles: there is hardly any."""
-PROCESSES_MAX: Final = 4
-"""One writer keeps up with so many."""
 
 
 class Filled(msgspec.Struct, array_like=True):
@@ -143,18 +133,14 @@ class Filling:
 
     def __init__(self, opener: Callable[[], Store], rules: Rules, processes: int) -> None:
         """`opener` opens the store for reading in another process."""
-        # Not by fork: other threads of this process may hold any lock.
-        self._pool = ProcessPoolExecutor(
-            processes, get_context("spawn"), initializer=_begin, initargs=(opener, rules)
-        )
+        self._processes = Processes(processes, _begin, opener, rules)
         self._pieces: deque[Piece] = deque()
-        self._most = processes * AHEAD
 
     def next_at(self, at: Position) -> Iterator[Position]:
         """Where pieces begin that can be asked for now, if the first is here; say `ask` for each."""
         if self._pieces and self._pieces[0].at != at:
             self.forget()
-        while len(self._pieces) < self._most:
+        while len(self._pieces) < self._processes.most:
             begins = self._pieces[-1].past if self._pieces else at
             if begins is None:
                 return
@@ -162,7 +148,7 @@ class Filling:
 
     def look(self, leaves: Sequence[Node], now_ms: int) -> "Future[bytes]":
         """Let some process look at leaves."""
-        return self._pool.submit(_look, leaves, now_ms)
+        return self._processes.ask(_look, leaves, now_ms)
 
     def ask(self, piece: Piece) -> None:
         """The next piece, which some process looks at."""
@@ -192,12 +178,7 @@ class Filling:
     def close(self) -> None:
         """End the processes."""
         self.forget()
-        self._pool.shutdown(cancel_futures=True)
-
-
-def processes_here() -> int:
-    """How many processes may look at a time."""
-    return min(os.cpu_count() or 1, PROCESSES_MAX)
+        self._processes.close()
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -210,30 +191,14 @@ class _Mine:
     filler: Filler
     catalogues: Catalogues
     store: Store
-    looked = 0
 
 
 def _begin(opener: Callable[[], Store], rules: Rules) -> None:
     _Mine.store = opener()
     _Mine.filler = Filler(_Mine.store, rules)
     _Mine.catalogues = Catalogues(_Mine.store.definitions)
-    # Nothing here forms cycles, and looking for some among a million small objects is a third of the time.
-    gc.disable()
-    parent = parent_process()
-    if parent is not None:
-        # Whoever is killed ends nobody else: without it this process would wait for work forever.
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _look(leaves: Sequence[Node], now_ms: int) -> bytes:
     with columns_of(_Mine.store).snapshot():
-        found = _encode(_Mine.filler.look(leaves, _Mine.catalogues.now(), now_ms))
-    _Mine.looked += 1
-    if _Mine.looked % COLLECT_EVERY == 0:
-        gc.collect()
-    return found
+        return _encode(_Mine.filler.look(leaves, _Mine.catalogues.now(), now_ms))

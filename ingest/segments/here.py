@@ -25,7 +25,7 @@ from ingest.segments.evaluating import (
     causes_of,
 )
 from ingest.segments.filling import LEAVES_AT_ONCE as PIECE
-from ingest.segments.filling import Filled, Filler, Filling, Piece, processes_here
+from ingest.segments.filling import Filled, Filler, Filling, Piece
 from ingest.segments.moving import Spans, moved
 from ingest.segments.order import Order, Position, position_of, share_at
 from ingest.segments.waiting import Waiting
@@ -34,6 +34,7 @@ from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import Cause
 from storage.catalogues import Catalogues
 from storage.ports import EmbeddedStore, Store
+from storage.processes import processes_here
 from storage.segment_ports import Backfill
 
 AT_ONCE_MAX: Final = 64

@@ -25,10 +25,10 @@ from identity.resolve import resolve
 from identity.rules import Rules
 from ingest.comparing import History, compare
 from ingest.identify import Statements, identify_here
-from ingest.resolving import cores
 from simulator.shop import Shop, people_for
 from storage.evidence import evidence_of
 from storage.ports import Store
+from storage.processes import cores
 from tests.bench.report import goal, machine
 from tests.workspace import KEYS, NOON, Workspace
 
