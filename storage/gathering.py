@@ -138,12 +138,12 @@ class Gatherer:
         """
         people = [each for each in profiles if each.answered_by is not Answer.DEVICE]
         parts, found, newest = self._follow(people, named, nobodys)
-        uses = {
-            device: found[device].uses
+        used = [
+            found[device]
             for device in (*(d for mine in newest for d in mine), *(p.profile_id for p in profiles))
             if device in found
-        }
-        person_of = self._person_of(uses, profiles)
+        ]
+        person_of = self._person_of(used, profiles)
         devices = iter(newest)
         shared = _Shared(found, person_of)
         return [
@@ -168,9 +168,8 @@ class Gatherer:
         entries = []
         for device in devices:
             uses = found[device].uses if device in found else ()
-            owners = {person_of[use.person] for use in uses if use.person}
             # A kiosk's part is large and nobody's: the rule for a device of many people needs no visits.
-            kiosk = len(owners) > self._rules.owners_max and device != resolved.profile_id
+            kiosk = device != resolved.profile_id and self._of_many(uses, person_of)
             part = Part()
             if device in found and not kiosk and (blob := found[device].held.part):
                 part = shared.parts.get(device) or self._decode(blob)
@@ -185,6 +184,10 @@ class Gatherer:
             person_of,
             shared.owners,
         )
+
+    def _of_many(self, uses: Sequence[Use], person_of: Mapping[Node, Node]) -> bool:
+        most = self._rules.owners_max
+        return len(uses) > most and len({person_of[u.person] for u in uses if u.person}) > most
 
     def _follow(
         self,
@@ -227,14 +230,21 @@ class Gatherer:
         }
 
     def _person_of(
-        self, uses: Mapping[Node, Sequence[Use]], profiles: Sequence[Resolved]
+        self, devices: Sequence[Named], profiles: Sequence[Resolved]
     ) -> dict[Node, Node]:
-        """Today's profile id of every person node that used a device."""
-        own = {node: each.profile_id for each in profiles for node in each.members}
-        people = {use.person for some in uses.values() for use in some if use.person}
-        return people_of(self._store, people - own.keys()) | {
-            node: own[node] for node in people & own.keys()
+        """Today's profile id of every person node that used a device, and of every member."""
+        known: dict[Node, Node] = {}
+        for device in devices:
+            known.update(device.users)
+        for each in profiles:
+            known.update(dict.fromkeys(each.members, each.profile_id))
+        others = {
+            use.person
+            for device in devices
+            for use in device.uses
+            if use.person and use.person not in known
         }
+        return known | people_of(self._store, others) if others else known
 
 
 def people_of(store: Store, nodes: Collection[Node]) -> dict[Node, Node]:

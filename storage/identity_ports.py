@@ -159,6 +159,8 @@ class Named(msgspec.Struct, frozen=True, gc=False):
     held: Held
     uses: Sequence[Use] = ()
     """For a device: who used it, in order of time."""
+    users: Mapping[Node, Node] = {}
+    """Today's profile ids of those who did, where they came along; of others `people` is asked."""
 
 
 class Lookups(Protocol):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from storage.columns import ClusterColumns, LinkColumns, cluster_columns, link_columns
-from storage.sqlite.database import Database, mapped_errors
+from storage.sqlite.database import Database
 
 
 class SqliteColumns:
@@ -25,7 +25,7 @@ class SqliteColumns:
         if connection.in_transaction:
             yield  # the writer's own, or that of a snapshot around this one
             return
-        with mapped_errors(self._database.path):
+        with self._database.mapped_errors:
             connection.execute("BEGIN")
         try:
             yield

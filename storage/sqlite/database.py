@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from storage.errors import SchemaMismatch, StoreError, StoreUnavailable
@@ -107,22 +108,31 @@ _UNAVAILABLE: Final = (
 )
 
 
-@contextmanager
-def mapped_errors(path: Path) -> Iterator[None]:
-    """sqlite3's errors as this tree's, with the file and what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            raise StoreUnavailable(
-                f"{path}: the disk is full; free some space, nothing was lost"
-            ) from error
-        if code in _UNAVAILABLE:
-            raise StoreUnavailable(f"{path}: {error}") from error
-        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise StoreError(f"{path}: not an intact Onefold database ({error})") from error
-        raise StoreError(f"{path}: {error}") from error
+class MappedErrors:
+    """A block in which sqlite3's errors are this tree's, with the file and what to do. Any number at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise _meaning(error, self._path) from error
+
+
+def _meaning(error: sqlite3.Error, path: Path) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreUnavailable(f"{path}: the disk is full; free some space, nothing was lost")
+    if code in _UNAVAILABLE:
+        return StoreUnavailable(f"{path}: {error}")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        return StoreError(f"{path}: not an intact Onefold database ({error})")
+    return StoreError(f"{path}: {error}")
 
 
 class Database:
@@ -130,6 +140,7 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self.mapped_errors = MappedErrors(path)
         self.read_only = read_only
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
@@ -138,7 +149,7 @@ class Database:
         self._writer_thread: int | None = None
         self._depth = 0
         self._closed = False
-        with mapped_errors(path):
+        with self.mapped_errors:
             self._writer = self._connect(CACHE_KIB)
             if not read_only:
                 self._prepare()
@@ -199,12 +210,12 @@ class Database:
                 finally:
                     self._depth -= 1
                 return
-            with mapped_errors(self.path):
+            with self.mapped_errors:
                 self._writer.execute("BEGIN IMMEDIATE")
             self._writer_thread, self._depth = threading.get_ident(), 1
             try:
                 yield
-                with mapped_errors(self.path):
+                with self.mapped_errors:
                     self._writer.execute("COMMIT")
             except BaseException:
                 if self._writer.in_transaction:
@@ -221,7 +232,7 @@ class Database:
         if held is None:
             if self._closed:
                 raise StoreError(f"{self.path}: the store is closed")
-            with mapped_errors(self.path):
+            with self.mapped_errors:
                 mapped = MAPPED_BYTES_MOST if self.read_only else MAPPED_BYTES_MAX
                 held = self._local.connection = self._connect(READ_CACHE_KIB, mapped)
             with self._readers_lock:
@@ -230,12 +241,12 @@ class Database:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        with mapped_errors(self.path):
+        with self.mapped_errors:
             return self.connection().execute(sql, parameters).fetchall()
 
     def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query as they are read."""
-        with mapped_errors(self.path):
+        with self.mapped_errors:
             yield from self.connection().execute(sql, parameters)
 
     def rows_in(
@@ -244,7 +255,7 @@ class Database:
         """Rows of a query with one `IN` over many keys: `sql` is given the place holders."""
         wanted = list(keys)
         found: list[tuple[Any, ...]] = []
-        with mapped_errors(self.path):
+        with self.mapped_errors:
             connection = self.connection()
             for start in range(0, len(wanted), IN_MAX):
                 chunk = wanted[start : start + IN_MAX]
@@ -259,12 +270,12 @@ class Database:
         """Execute a statement for each row, in a transaction."""
         if not rows:
             return
-        with self.transaction(), mapped_errors(self.path):
+        with self.transaction(), self.mapped_errors:
             self._writer.executemany(sql, rows)
 
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Execute one statement in a transaction; how many rows it changed."""
-        with self.transaction(), mapped_errors(self.path):
+        with self.transaction(), self.mapped_errors:
             return self._writer.execute(sql, parameters).rowcount
 
     def close(self) -> None:

@@ -41,6 +41,10 @@ class SqliteLookups:
         # Made once for all its members: of 100, that is some milliseconds.
         people: dict[Node, Cluster] = {}
         uses = uses_from(row[:5] for row in rows if row[6])
+        users: dict[Node, dict[Node, Node]] = {}
+        for device, _, _, _, person, profile, of_use in rows:
+            if of_use and person:
+                users.setdefault(device, {})[person] = profile or person
         found = {}
         for node, type_, sealed, part, profile, members, of_use in rows:
             if of_use:
@@ -51,10 +55,13 @@ class SqliteLookups:
                 cluster = known
             else:
                 cluster = people[profile] = cluster_from(profile, members)
-            found[node] = Named(cluster, Held(type_, sealed, part), uses.get(node, ()))
+            found[node] = Named(
+                cluster, Held(type_, sealed, part), uses.get(node, ()), users.get(node, {})
+            )
         return found
 
 
+@cache
 def _named(marks: str) -> str:
     return (
         "SELECT node, type, sealed, part, profile, members, 0 FROM identifiers "
@@ -73,5 +80,6 @@ def _named_with_uses(marks: str) -> str:
     numbered = ",".join(f"?{n}" for n in range(1, marks.count("?") + 1))
     return (
         f"{_named(numbered)} UNION ALL "
-        f"SELECT device, first_ms, last_ms, hour, person, NULL, 1 FROM uses WHERE device IN ({numbered})"
+        "SELECT device, first_ms, last_ms, hour, person, profile, 1 FROM uses "
+        f"LEFT JOIN cluster_members ON node = person WHERE device IN ({numbered})"
     )

@@ -295,11 +295,14 @@ def test_a_known_identifier_leads_to_its_cluster_value_part_and_uses(store: Stor
     store.parts.write({ASHA: (1, b"part")})
     use = Use(device=BROWSER, person=ASHA, hour=0, first_ms=1, last_ms=2)
     store.devices.merge_uses([use])
-    assert store.lookups.named([ASHA, RAVI, BROWSER, PHONE]) == {
+    named = store.lookups.named([ASHA, RAVI, BROWSER, PHONE])
+    users = named[BROWSER].users
+    assert named == {
         ASHA: Named(cluster(ASHA, MAIL), Held("user_id", b"a", b"part")),
         RAVI: Named(cluster(RAVI), Held("user_id", b"r", None)),
-        BROWSER: Named(cluster(BROWSER), Held("anonymous_id", b"b", None), [use]),
+        BROWSER: Named(cluster(BROWSER), Held("anonymous_id", b"b", None), [use], users),
     }
+    assert users in ({}, {ASHA: cluster(ASHA, MAIL).profile_id})
     assert store.lookups.named([]) == {}
 
 
