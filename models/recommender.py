@@ -1,6 +1,7 @@
 """The recommender: one artefact's models behind surfaces, each with its chain of fallbacks."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
@@ -160,7 +161,7 @@ class Recommender:
         """What is known of a history: items that nobody sells are left out."""
         # Age counts up to the end of training at most: a model cannot know what happened since, and
         # a history that is old as a whole should rank as it did then.
-        newest_ms = max((i.time_ms for i in known), default=0)
+        newest_ms = max([i.time_ms for i in known], default=0)
         now_ms = min(now_ms, max(self.manifest.window_ms[1], newest_ms))
         code = self.code
         rows = [
@@ -217,8 +218,13 @@ class Recommender:
         return [i for i in request.context_items if self.code.get(i, self._learned) < self._learned]
 
     def _free(self, request: Request, history: History) -> Mask:
-        """What may be answered if it is allowed: all but what is hidden, excluded, or had already."""
-        free: Mask = np.ones(len(self.items), bool)
+        """What may be answered if it is allowed: not what is hidden, excluded, or had already.
+
+        Where no looser masks are, what is not allowed is left out here.
+        """
+        # Looser masks let through what the strict one does not: only without them it can stand for both.
+        strict = None if request.looser else request.allowed
+        free: Mask = np.ones(len(self.items), bool) if strict is None else strict.copy()
         if request.hidden is not None:
             free &= ~request.hidden
         for item in (*request.excluded, *request.context_items):
@@ -266,9 +272,14 @@ class Recommender:
             reasons = [(Code.SIMILAR, named) for named in self._likest(model, codes, request)]
         else:
             reasons = self._because(model, codes, history, request.unspoken)
+        rules = (
+            [_promoter(request.favours, item) for item in items] if request.favours else repeat("")
+        )
         return [
-            Pick(self.items[item], score, *reason, _promoter(request.favours, item))
-            for item, score, reason in zip(items, best.scores.tolist(), reasons, strict=True)
+            Pick(self.items[item], score, code, named, rule)
+            for item, score, (code, named), rule in zip(
+                items, best.scores.tolist(), reasons, rules, strict=False
+            )
         ]
 
     def _because(
@@ -326,7 +337,7 @@ def _best(scores: Scores, free: Mask, limit: int, request: Request) -> tuple[Bes
 
 
 def _allowed(request: Request, free: Mask) -> Mask:
-    return free if request.allowed is None else request.allowed & free
+    return request.allowed & free if request.looser and request.allowed is not None else free
 
 
 def _ranked(scores: Scores, limit: int, request: Request) -> npt.NDArray[np.int64]:
@@ -335,7 +346,6 @@ def _ranked(scores: Scores, limit: int, request: Request) -> npt.NDArray[np.int6
     return top(scores, limit)
 
 
-def _promoter(favours: Favours | None, item: int) -> str:
-    if favours is None or (rule := int(favours.rule[item])) == NOT_PROMOTED:
-        return ""
-    return favours.names[rule]
+def _promoter(favours: Favours, item: int) -> str:
+    rule = int(favours.rule[item])
+    return "" if rule == NOT_PROMOTED else favours.names[rule]

@@ -42,8 +42,9 @@ def history_values(
 def strongest_causes(shares: npt.NDArray[Any], known: Codes) -> Codes:
     """For each column of `shares` (history × items) the history's item with the largest; -1: none above 0."""
     best = shares.argmax(axis=0)
-    found = shares[best, np.arange(shares.shape[1])] > 0
-    return np.where(found, known[best], -1).astype(np.int32)
+    causes: Codes = known[best].astype(np.int32, copy=False)
+    causes[~(shares[best, np.arange(len(best))] > 0)] = -1
+    return causes
 
 
 class EASE:

@@ -97,7 +97,8 @@ class Gate:
         self._meter = meter or Unmetered()
         self.slots = threading.Semaphore(at_once)
         """Of unary calls: streams have threads of their own on top."""
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._inside = 0
         self._closed = False
 
@@ -111,7 +112,7 @@ class Gate:
 
     def enter(self) -> None:
         """A call begins; ServerLeaving if it may not."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise ServerLeaving
             self._inside += 1
@@ -124,7 +125,7 @@ class Gate:
 
     def leave(self, method: str, code: str, seconds: float) -> None:
         """A call that had entered ended."""
-        with self._changed:
+        with self._lock:
             self._inside -= 1
             if not self._inside:
                 self._changed.notify_all()

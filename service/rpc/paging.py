@@ -16,6 +16,7 @@ ATTRIBUTION: Final = "attribution"
 _MAC_BYTES: Final = 16
 """128 bits: nobody guesses one."""
 _Position = TypeVar("_Position")
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def page_size(asked: int) -> int:
@@ -40,7 +41,7 @@ class Tokens:
 
     def seal(self, position: Any, about: Any = ()) -> str:
         """A token for `position`, which opens only with an equal `about`."""
-        body = msgspec.msgpack.encode(position)
+        body = _encode(position)
         sealed = self._mac(body, about) + body
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
@@ -60,7 +61,7 @@ class Tokens:
         raise InvalidArgument([Violation(field, "was not given by this query; start without one")])
 
     def _mac(self, body: bytes, about: Any) -> bytes:
-        said = msgspec.msgpack.encode(about)
+        said = _encode(about)
         mac = self._keyed.copy()
         mac.update(len(said).to_bytes(8, "big") + said + body)
         return mac.digest()[:_MAC_BYTES]

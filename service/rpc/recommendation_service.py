@@ -60,10 +60,7 @@ class RecommendationService(RecommendationServiceServicer):
         whom = self._read(request.lookup, request.session_events)
         reply = pb.RecommendResponse()
         self._answer(reply, wanted, whom)
-        if whom.newest_ms is not None:
-            set_time(reply.newest_event_time, whom.newest_ms)
-        if whom.found is not None:
-            self._matches.fill(reply.match, whom.found)
+        self._say_whom(reply, whom)
         return reply
 
     def RecommendPage(
@@ -78,11 +75,17 @@ class RecommendationService(RecommendationServiceServicer):
             row = reply.rows.add()
             self._answer(row, wanted, whom, shown)
             shown.update(item.item_id for item in row.items)
-        if whom.newest_ms is not None:
-            set_time(reply.newest_event_time, whom.newest_ms)
+        self._say_whom(reply, whom)
+        return reply
+
+    def _say_whom(
+        self, reply: pb.RecommendResponse | pb.RecommendPageResponse, whom: "_Whom"
+    ) -> None:
+        newest_ms = whom.newest_ms()
+        if newest_ms is not None:
+            set_time(reply.newest_event_time, newest_ms)
         if whom.found is not None:
             self._matches.fill(reply.match, whom.found)
-        return reply
 
     def _read(self, lookup: common_pb2.Lookup, events: Sequence[pb.SessionEvent]) -> "_Whom":
         now_ms = self._now_ms()
@@ -156,30 +159,27 @@ class _Whom:
         """Which segments they are in, read once for a page."""
         return self._members
 
-    @property
     def newest_ms(self) -> int | None:
         """When the newest event that counts happened."""
-        times = [self.found.profile.last_ms] if self.found is not None else []
-        return max(
-            (t for t in [*times, *(i.time_ms for i in self.done[:1])] if t is not None),
-            default=None,
-        )
+        stored = self.found.profile.last_ms if self.found is not None else None
+        done = self.done[0].time_ms if self.done else None
+        return max([time_ms for time_ms in (stored, done) if time_ms is not None], default=None)
 
 
 def fill_answer(reply: pb.RecommendResponse, answered: Answered) -> None:
     """Set what the models said."""
     add = reply.items.add
     for item in answered.items:
-        entry = add()
-        entry.item_id = clean(item.id)
+        entry, item_id, text, cause = add(), item.id, item.text, item.because_of
+        entry.item_id = item_id if item_id.isascii() else clean(item_id)
         entry.score = item.score
         if item.rule:
             entry.rule = clean(item.rule)
         reason = entry.reason
         reason.code = item.code
-        reason.text = clean(item.text)
-        if item.because_of:
-            reason.item_id = clean(item.because_of)
+        reason.text = text if text.isascii() else clean(text)
+        if cause:
+            reason.item_id = cause if cause.isascii() else clean(cause)
     reply.model = answered.model
     reply.model_version = answered.version
     if answered.trained_ms is not None:
