@@ -28,6 +28,7 @@ SHORT: Final = frozenset(
 is done before the next begins; in a fight over it all take as long as the last, and a quarter more CPU."""
 HANGS_S: Final = 0.05
 """A short call that takes longer holds up nobody who comes after that."""
+NO_PLACE: Final = nullcontext()
 CHECK_EVERY: Final = 16
 """Messages of a stream between two looks at the deadline."""
 
@@ -67,6 +68,11 @@ class ShortCalls(ThreadPoolExecutor):
         super().__init__(1, thread_name_prefix="onefold-short")
         self._others = others
         self._begun: float | None = None
+        self._thread: int | None = None
+
+    def mine(self) -> bool:
+        """Whether this thread is the one that does short calls, and not one of the others."""
+        return threading.get_ident() == self._thread
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> "Future[_T]":
         """As any pool."""
@@ -76,7 +82,7 @@ class ShortCalls(ThreadPoolExecutor):
         return super().submit(self._watched, fn, *args, **kwargs)
 
     def _watched(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
-        self._begun = time.monotonic()
+        self._begun, self._thread = time.monotonic(), threading.get_ident()
         try:
             return fn(*args, **kwargs)
         finally:
@@ -106,9 +112,9 @@ class Gate:
         """The threads that a method has of its own, if it has."""
         return self._short if method in SHORT else None
 
-    def place_of(self, method: str) -> AbstractContextManager[Any]:
-        """What a unary call holds while it is worked on."""
-        return self.slots if self.threads_of(method) is None else nullcontext()
+    def place(self) -> AbstractContextManager[Any]:
+        """What a unary call holds while this thread works on it: a slot, where the thread is one of many."""
+        return NO_PLACE if self._short is not None and self._short.mine() else self.slots
 
     def enter(self) -> None:
         """A call begins; ServerLeaving if it may not."""
@@ -156,12 +162,11 @@ def unary(
     behavior: Callable[[Any, grpc.ServicerContext], Any], method: str, gate: Gate
 ) -> Callable[[Any, grpc.ServicerContext], Any]:
     """`behavior`, not begun for a caller who has gone, its errors as the table says."""
-    place = gate.place_of(method)
 
     def call(request: Any, context: grpc.ServicerContext) -> Any:
         begun, code = _enter(gate, context), "OK"
         try:
-            with place:
+            with gate.place():
                 check(context)
                 return behavior(request, context)
         except Exception as error:

@@ -17,7 +17,7 @@ from service.pb.onefold.v1 import profile_service_pb2 as pb
 from service.pb.onefold.v1 import recommendation_service_pb2 as recommendation_pb
 from service.pb.onefold.v1.profile_service_pb2_grpc import ProfileServiceStub
 from service.rpc.errors import CallCancelled, DeadlinePassed
-from service.rpc.guard import HANGS_S, Deadline, Handler, ShortCalls, guarded
+from service.rpc.guard import HANGS_S, Deadline, Gate, Handler, ShortCalls, guarded, unary
 from service.rpc.recommending import Answered, Asked
 from service.rpc.server import SERVICES, WAITING_MAX, RpcServer
 from storage.errors import StoreUnavailable
@@ -177,6 +177,31 @@ def test_no_short_call_waits_for_one_that_hangs() -> None:
         assert short.submit(lambda: "next").result(TIMEOUT_S) == "next"
         go_on.set()
         assert hanging.result(TIMEOUT_S) == "hung"
+
+
+def test_short_calls_that_others_do_while_one_hangs_leave_room_for_long_ones() -> None:
+    begun, go_on, together = threading.Semaphore(0), threading.Event(), threading.Semaphore(2)
+
+    def work(request: str, context: grpc.ServicerContext) -> str:
+        if request == "hang":
+            begun.release()
+            go_on.wait(TIMEOUT_S)
+            return request
+        assert together.acquire(blocking=False)
+        time.sleep(0.01)
+        together.release()
+        return request
+
+    caller: Any = Caller(waits=True, left_s=None)
+    with ThreadPoolExecutor(8) as others, ShortCalls(others) as short:
+        call = unary(work, "ProfileService/GetProfile", Gate(at_once=2, short=short))
+        hanging = short.submit(call, "hang", caller)
+        assert begun.acquire(timeout=TIMEOUT_S)
+        time.sleep(2 * HANGS_S)
+        calls = [short.submit(call, str(n), caller) for n in range(8)]
+        assert [each.result(TIMEOUT_S) for each in calls] == [str(n) for n in range(8)]
+        go_on.set()
+        assert hanging.result(TIMEOUT_S) == "hang"
 
 
 class Caller:
