@@ -32,6 +32,7 @@ RETRYING: Final = (
         "grpc.service_config",
         json.dumps(
             {
+                "loadBalancingConfig": [{"round_robin": {}}],
                 "methodConfig": [
                     {
                         "name": [{}],
@@ -43,12 +44,13 @@ RETRYING: Final = (
                             "retryableStatusCodes": ["UNAVAILABLE"],
                         },
                     }
-                ]
+                ],
             }
         ),
     ),
 )
-"""A process that is replaced answers UNAVAILABLE: the call goes to another one."""
+"""Calls go round all processes that the address names. One that is replaced answers UNAVAILABLE: the call goes
+to another one."""
 
 
 class OnefoldError(Exception):
@@ -113,7 +115,11 @@ class Onefold:
         metadata: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Without `credentials` the connection is not encrypted. `metadata` goes with every call."""
+        """Without `credentials` the connection is not encrypted. `metadata` goes with every call.
+
+        Calls are spread over all processes that `address` names: `ipv4:10.0.0.1:50051,10.0.0.1:50052`, or
+        `dns:///onefold:50051` with several addresses.
+        """
         options = list(RETRYING)
         self.channel = (
             grpc.secure_channel(address, credentials, options)

@@ -11,6 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc  # type: ignore[import-untyped]
 
+from onefold_client import Onefold
 from service.config import GrpcConfig
 from service.errors import PortTaken
 from service.pb.onefold.v1 import profile_service_pb2 as pb
@@ -202,6 +203,23 @@ def test_short_calls_that_others_do_while_one_hangs_leave_room_for_long_ones() -
         assert [each.result(TIMEOUT_S) for each in calls] == [str(n) for n in range(8)]
         go_on.set()
         assert hanging.result(TIMEOUT_S) == "hang"
+
+
+def test_one_clients_calls_go_round_all_processes_that_it_knows(tmp_path: Path) -> None:
+    with Api(tmp_path / "a") as one, Api(tmp_path / "b") as other:
+        ports = (one.server.port, other.server.port)
+        with Onefold(
+            "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports), timeout_s=TIMEOUT_S
+        ) as client:
+            deadline = time.monotonic() + TIMEOUT_S
+            while not (one.models.asked and other.models.asked) and time.monotonic() < deadline:
+                client.recommend()
+            before = (len(one.models.asked), len(other.models.asked))
+            for _ in range(10):
+                client.recommend()
+        after = (len(one.models.asked), len(other.models.asked))
+
+    assert [now - then for now, then in zip(after, before, strict=True)] == [5, 5]
 
 
 class Caller:
