@@ -84,9 +84,10 @@ def merge(bodies: Iterable[Body]) -> Body:
             whole.devices[device] = max(last_ms, whole.devices.get(device, last_ms))
         for number, collected in body.collected.items():
             collect.merge_into(whole.collected.setdefault(number, Collected()), collected)
-        for money, source in ((whole.settled, body.settled), (whole.refunds, body.refunds)):
-            for currency, sums in source.items():
-                _add_money(money, currency, sums.count, sums.amount)
+        for currency, sums in body.settled.items():
+            _add_money(whole.settled, currency, sums.count, sums.amount)
+        for currency, sums in body.refunds.items():
+            _add_money(whole.refunds, currency, sums.count, sums.amount)
     trim(whole)
     return whole
 

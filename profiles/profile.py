@@ -1,7 +1,7 @@
 """A profile: the fold of a person's parts at read, as callers see it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -9,6 +9,9 @@ from identity.nodes import Identifier, Node
 from profiles.body import merge, merge_active
 from profiles.facts import Kind
 from profiles.part import Body, Counter, Interaction, Money
+
+_REMOVED: Final = int(Kind.REMOVED)
+"""Of many items a plain number is compared in half the time of a member of the enum."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -72,9 +75,7 @@ def assemble(
         members=members,
         devices=devices,
         traits={
-            name: trait.value
-            for name, trait in sorted(whole.traits.items())
-            if trait.value is not None
+            name: trait.value for name, trait in whole.traits.items() if trait.value is not None
         },
         first_ms=whole.first_ms if whole.events else None,
         last_ms=whole.last_ms if whole.events else None,
@@ -83,7 +84,7 @@ def assemble(
         sums=order_sums(whole),
         interactions=whole.interactions,
         purchases=purchases_of(whole),
-        consent={purpose: stated.granted for purpose, stated in sorted(whole.consent.items())},
+        consent={purpose: stated.granted for purpose, stated in whole.consent.items()},
         anonymous_visits=anonymous_visits,
         computed=computed or {},
     )
@@ -109,6 +110,8 @@ def active(profile_id: Node, bodies: Iterable[Body]) -> Profile:
 
 def purchases_of(body: Body) -> list[Interaction]:
     """The purchases of the copies of orders that count."""
+    if not body.purchases:
+        return []
     counted = {key: order.message for key, order in body.orders.items()}
     return [
         item for item in body.purchases if counted.get(item.order, item.message) == item.message
@@ -139,6 +142,7 @@ def order_sums(body: Body) -> list[OrderSums]:
 
 def history(profile: Profile) -> list[Interaction]:
     """Everything the profile did with items, newest first: what recommendations start from."""
-    known = [*profile.interactions, *profile.purchases]
-    known.sort(reverse=True)
-    return [item for item in known if item.kind != Kind.REMOVED]
+    known = profile.interactions
+    if profile.purchases:
+        known = sorted([*known, *profile.purchases], reverse=True)
+    return [item for item in known if item.kind != _REMOVED]

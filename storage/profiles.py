@@ -197,9 +197,10 @@ class ProfileReader:
         return _found(resolved, profile)
 
     def _computed(self, read: Gathered, bodies: Sequence[Body], now_ms: int) -> dict[str, Any]:
-        computers = self._catalogues.now().computes_at(read.collected_at) if bodies else {}
-        if not computers:
+        catalogue = self._catalogues.now()
+        if not catalogue.computed or not bodies:
             return {}
+        computers = catalogue.computes_at(read.collected_at)
         subject = subject_of(bodies, ())
         values = {name: computer.of(subject, now_ms).value for name, computer in computers.items()}
         return {name: value for name, value in values.items() if value is not None}
