@@ -26,8 +26,8 @@ class SqliteTimeline:
             return []
         low, high = min(row.offset for row in rows), max(row.offset for row in rows)
         with self._database.transaction():
-            self._database.write_many(
-                "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._database.insert_many(
+                "INSERT OR IGNORE INTO events",
                 [
                     (
                         row.offset, row.leaf, row.key_ms, row.message_id, row.time_ms,
@@ -90,9 +90,10 @@ class SqliteParts:
         )
 
     def write(self, blobs: Mapping[Node, tuple[int, bytes]]) -> None:
-        self._database.write_many(
-            "INSERT INTO parts VALUES (?, ?) ON CONFLICT (leaf) DO UPDATE SET part = excluded.part",
+        self._database.insert_many(
+            "INSERT INTO parts",
             [(leaf, blob) for leaf, (_, blob) in sorted(blobs.items())],
+            "ON CONFLICT (leaf) DO UPDATE SET part = excluded.part",
         )
 
     def leaves(self, after: Node | None, limit: int) -> list[Node]:

@@ -4,6 +4,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -25,6 +27,8 @@ CHECKPOINT_PAGES: Final = 8_000
 """Pages (32 MB) of the write-ahead log between checkpoints."""
 IN_MAX: Final = 500
 """Values bound in one `IN (...)`: few statement shapes, far below SQLite's limit of 32,766."""
+ROWS_AT_ONCE: Final = (64, 8, 1)
+"""Rows of one `INSERT`, the most first: with more of them each costs no less."""
 
 _UPGRADES: Final = {
     # version before: what makes the next one of it
@@ -273,6 +277,22 @@ class Database:
         with self.transaction(), self.mapped_errors:
             self._writer.executemany(sql, rows)
 
+    def insert_many(self, into: str, rows: Sequence[Sequence[Any]], also: str = "") -> None:
+        """`INSERT … VALUES` of all rows, in a transaction: half of what a statement for each row costs.
+
+        `into` is what stands before VALUES, `also` what stands after the rows.
+        """
+        if not rows:
+            return
+        columns, start = len(rows[0]), 0
+        with self.transaction(), self.mapped_errors:
+            for count in ROWS_AT_ONCE:
+                statement = _insert(into, columns, count, also)
+                while len(rows) - start >= count:
+                    some = chain.from_iterable(rows[start : start + count])
+                    self._writer.execute(statement, list(some))
+                    start += count
+
     def write(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Execute one statement in a transaction; how many rows it changed."""
         with self.transaction(), self.mapped_errors:
@@ -295,6 +315,12 @@ def _statements(script: str) -> Iterator[str]:
         if sqlite3.complete_statement(statement):
             yield statement
             statement = ""
+
+
+@cache
+def _insert(into: str, columns: int, rows: int, also: str) -> str:
+    row = f"({','.join('?' * columns)})"
+    return f"{into} VALUES {','.join([row] * rows)} {also}"
 
 
 def _power_of_two(number: int) -> int:

@@ -43,8 +43,8 @@ class SqliteEvidence:
                     held.trusted_ms,
                 ):
                     changed.append(now)
-            self._database.write_many(
-                f"INSERT OR REPLACE INTO links ({_LINK}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            self._database.insert_many(
+                f"INSERT OR REPLACE INTO links ({_LINK})",
                 [
                     (
                         link.a,
@@ -149,10 +149,11 @@ class SqliteDevices:
         self._database = database
 
     def merge_uses(self, uses: Sequence[Use]) -> None:
-        self._database.write_many(
-            "INSERT INTO uses VALUES (?, ?, ?, ?, ?) ON CONFLICT (device, hour, person) DO UPDATE SET "
-            "first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
+        self._database.insert_many(
+            "INSERT INTO uses",
             [(use.device, use.hour, use.person, use.first_ms, use.last_ms) for use in uses],
+            "ON CONFLICT (device, hour, person) DO UPDATE SET "
+            "first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
         )
 
     def uses_of(self, devices: Iterable[Node]) -> dict[Node, list[Use]]:
@@ -163,14 +164,14 @@ class SqliteDevices:
         )
 
     def merge_companions(self, companions: Sequence[Companion]) -> None:
-        self._database.write_many(
-            "INSERT INTO companions VALUES (?, ?, ?) ON CONFLICT (node, with_node) DO UPDATE SET "
-            "last_ms = max(last_ms, excluded.last_ms)",
+        self._database.insert_many(
+            "INSERT INTO companions",
             [
                 pair
                 for c in companions
                 for pair in ((c.node, c.with_node, c.last_ms), (c.with_node, c.node, c.last_ms))
             ],
+            "ON CONFLICT (node, with_node) DO UPDATE SET last_ms = max(last_ms, excluded.last_ms)",
         )
 
     def companions_of(self, nodes: Iterable[Node]) -> dict[Node, list[Companion]]:
@@ -274,15 +275,13 @@ class SqlitePeople:
                 "DELETE FROM refusals WHERE b = ?",
             ):
                 self._database.write_many(statement, nodes)
-            self._database.write_many(
-                "INSERT OR REPLACE INTO clusters VALUES (?, ?)",
+            self._database.insert_many(
+                "INSERT OR REPLACE INTO clusters",
                 [(c.profile_id, b"".join(sorted(c.members))) for c in clusters],
             )
-            self._database.write_many(
-                "INSERT OR REPLACE INTO cluster_members VALUES (?, ?)", sorted(members)
-            )
-            self._database.write_many(
-                "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
+            self._database.insert_many("INSERT OR REPLACE INTO cluster_members", sorted(members))
+            self._database.insert_many(
+                "INSERT OR REPLACE INTO refusals",
                 [(r.a, r.b, r.since_ms, msgspec.msgpack.encode(r)) for r in refusals],
             )
 
@@ -321,8 +320,8 @@ class SqliteIdentifiers:
         self._database = database
 
     def put(self, values: Mapping[Node, tuple[str, bytes]]) -> None:
-        self._database.write_many(
-            "INSERT OR IGNORE INTO identifiers VALUES (?, ?, ?)",
+        self._database.insert_many(
+            "INSERT OR IGNORE INTO identifiers",
             [(node, type_, sealed) for node, (type_, sealed) in sorted(values.items())],
         )
 

@@ -54,11 +54,11 @@ class SqliteMemberships:
         return {each.profile_id: each for (blob,) in rows for each in (_standing(blob),)}
 
     def write(self, standings: Sequence[Standing], told: Sequence[Transition]) -> None:
-        write = self._database.write_many
+        insert, write = self._database.insert_many, self._database.write_many
         moved = [each for each in told if each.reason is not Reason.CONSENT]
         with self._database.transaction():
-            write(
-                "INSERT OR REPLACE INTO standings VALUES (?, ?, ?)",
+            insert(
+                "INSERT OR REPLACE INTO standings",
                 [
                     (
                         each.profile_id,
@@ -74,9 +74,9 @@ class SqliteMemberships:
                 [(each.profile_id,) for each in standings if each.empty],
             )
             # Told twice is told once: a profile's sequence numbers each of its transitions.
-            write(
+            insert(
                 "INSERT OR IGNORE INTO transitions (profile, sequence, segment, entered, at_ms, reason, "
-                "purpose) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "purpose)",
                 [
                     (
                         t.profile_id,
@@ -90,8 +90,8 @@ class SqliteMemberships:
                     for t in told
                 ],
             )
-            write(
-                "INSERT OR REPLACE INTO segment_members VALUES (?, ?, ?)",
+            insert(
+                "INSERT OR REPLACE INTO segment_members",
                 sorted((t.segment, t.profile_id, t.at_ms) for t in moved if t.entered),
             )
             write(
