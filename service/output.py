@@ -52,6 +52,11 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+def so_many(count: int, one: str, more: str) -> str:
+    """`1 person`, `2,000 people`."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
     """A plain table; numbers to the right."""
     made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")

@@ -16,7 +16,16 @@ from service.audience import open_audience
 from service.config import ConfigError
 from service.exporting import Exports, UnderWay, process_owner, shown
 from service.exports_file import DestinationFile, find_destination, read_destinations
-from service.output import console, errors, json_option, print_json, rows_progress, table, when
+from service.output import (
+    console,
+    errors,
+    json_option,
+    print_json,
+    rows_progress,
+    so_many,
+    table,
+    when,
+)
 from service.stopping import asked_to_stop
 from service.workspace import Workspace, pass_workspace
 from storage.errors import StoreUnavailable
@@ -90,8 +99,9 @@ def _say(outcome: Outcome) -> None:
     done = outcome.delivery
     would = "would go" if done.result == DRY else "went"
     console.print(
-        f"{done.people:,} people of {len(done.segments):,} segments {would} to {done.place} "
-        f"({done.mode}, {done.rows:,} rows)"
+        f"{so_many(done.people, 'person', 'people')} of "
+        f"{so_many(len(done.segments), 'segment', 'segments')} {would} to {done.place} "
+        f"({done.mode}, {so_many(done.rows, 'row', 'rows')})"
     )
     if done.withheld:
         console.print("withheld: " + _withheld(done.withheld))

@@ -53,7 +53,7 @@ def test_a_dry_run_says_who_would_go_and_sends_nothing(
     exports: Path, onefold: Run, tmp_path: Path
 ) -> None:
     said = onefold("export", "lotame", "--segment", "regulars", "--dry-run").stdout
-    assert "2 people of 1 segments would go to" in said
+    assert "2 people of 1 segment would go to" in said
     assert "1 consent refused or withdrawn" in said
     assert "1 no consent stated" in said
     assert "asha" not in said
