@@ -185,6 +185,12 @@ def visit_spans(part: Part) -> list[tuple[int, int]]:
     return [(visit.start_ms, visit.end_ms) for visit in part.visits]
 
 
+def visit_ends(part: Part) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The same of the first and the last visit alone; there must be one."""
+    first, last = part.visits[0], part.visits[-1]
+    return (first.start_ms, first.end_ms), (last.start_ms, last.end_ms)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Part)
 

@@ -11,7 +11,7 @@ from identity.evidence import Use
 from identity.nodes import Node, names_device
 from identity.resolve import Cluster
 from identity.rules import Rules
-from profiles.part import Body, Part, Visit, decode, visit_spans
+from profiles.part import Body, Part, Visit, decode, visit_ends, visit_spans
 from storage.identity_ports import Held, Named
 from storage.ports import Store
 
@@ -82,9 +82,7 @@ class Gathered(msgspec.Struct, frozen=True):
         if not part.visits:
             return []
         mine = None if self.resolved.profile_id == device else self.resolved.profile_id
-        first, last = part.visits[0], part.visits[-1]
-        ends = ((first.start_ms, first.end_ms), (last.start_ms, last.end_ms))
-        if user := user_of_all(ends, uses, rules):
+        if user := user_of_all(visit_ends(part), uses, rules):
             return part.visits if self.person_of[user] == mine else []
         owners = self.owners.get(device)
         if owners is None:

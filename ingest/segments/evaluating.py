@@ -71,7 +71,7 @@ class Evaluator:
         self._rules = rules
         self._alone = alone
         self._gatherer = Gatherer(store, rules, decode_few)
-        self._sure: dict[Node, bool] = {}
+        self._sure: set[Node] = set()
         """Devices that were seen to be of many people, by these rules."""
 
     def evaluate(
@@ -292,7 +292,7 @@ class Evaluator:
                 self._sure.clear()
             for device, uses in self._store.devices.uses_of(unsure).items():
                 if self._is_kiosk({use.person for use in uses if use.person}):
-                    self._sure[device] = True
+                    self._sure.add(device)
         return [device for device in flagged if device in self._sure]
 
     def _is_kiosk(self, users: Collection[Node]) -> bool:

@@ -70,9 +70,9 @@ class Filler:
         """What the profiles of leaves are in. A device's is its own, if what happened on it is nobody's."""
         seen = self._whole.look(leaves, catalogue, now_ms)
         if seen is not None:
-            found = Filled(catalogue.revision, seen.profiles, seen.standings, seen.told)
-            found.devices = seen.devices
-            return found
+            return Filled(
+                catalogue.revision, seen.profiles, seen.standings, seen.told, devices=seen.devices
+            )
         return self.look_one_by_one(leaves, catalogue, now_ms)
 
     def look_one_by_one(self, leaves: Sequence[Node], catalogue: Catalogue, now_ms: int) -> Filled:

@@ -15,7 +15,7 @@ from identity.nodes import TYPES, Node, code_of, names_device, type_code
 from identity.rules import Rules
 from ingest.segments.evaluating import REACH_MAX, ended
 from ingest.segments.judging import judged_afresh
-from profiles.part import Body, Part, bodies_of, decode_few, visit_spans
+from profiles.part import Body, Part, bodies_of, decode_few, visit_ends, visit_spans
 from profiles.segments.catalogue import Catalogue
 from profiles.segments.membership import (
     NEVER_MS,
@@ -243,9 +243,7 @@ class Whole:
         part = decode_few(blob) if blob and (own or not kiosk) else Part()
         if kiosk or not people or not part.visits:
             return _Device(part, kiosk)
-        first, last = part.visits[0], part.visits[-1]
-        ends = ((first.start_ms, first.end_ms), (last.start_ms, last.end_ms))
-        if user := user_of_all(ends, uses, self._rules):
+        if user := user_of_all(visit_ends(part), uses, self._rules):
             return _Device(part, kiosk, owner=person_of.get(user, user))
         owned = owners_of(
             visit_spans(part), uses, lambda node: person_of.get(node, node), self._rules

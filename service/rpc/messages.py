@@ -136,8 +136,8 @@ def _fill_event_counts(message: profile_service_pb2.Profile, profile: Profile) -
     counters = sorted(profile.counters.values(), key=lambda each: (-each.total, each.spelling))
     add = message.event_counts.add
     for counter in counters:
-        entry, name = add(), counter.spelling
-        entry.name = name if name.isascii() else clean(name)
+        entry = add()
+        entry.name = clean(counter.spelling)
         entry.count = counter.total
         set_time(entry.first_time, counter.first_ms)
         set_time(entry.last_time, counter.last_ms)
@@ -203,7 +203,7 @@ def fill_profile(
         for each in newest[:interaction_limit]:
             entry, item, at_ms = add(), each.item, each.time_ms
             entry.kind = each.kind
-            entry.item_id = item if item.isascii() else clean(item)
+            entry.item_id = clean(item)
             entry.quantity = each.quantity
             time = entry.time
             time.seconds = at_ms // 1000

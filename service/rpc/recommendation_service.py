@@ -170,16 +170,16 @@ def fill_answer(reply: pb.RecommendResponse, answered: Answered) -> None:
     """Set what the models said."""
     add = reply.items.add
     for item in answered.items:
-        entry, item_id, text, cause = add(), item.id, item.text, item.because_of
-        entry.item_id = item_id if item_id.isascii() else clean(item_id)
+        entry = add()
+        entry.item_id = clean(item.id)
         entry.score = item.score
         if item.rule:
             entry.rule = clean(item.rule)
         reason = entry.reason
         reason.code = item.code
-        reason.text = text if text.isascii() else clean(text)
-        if cause:
-            reason.item_id = cause if cause.isascii() else clean(cause)
+        reason.text = clean(item.text)
+        if item.because_of:
+            reason.item_id = clean(item.because_of)
     reply.model = answered.model
     reply.model_version = answered.version
     if answered.trained_ms is not None:

@@ -5,10 +5,7 @@ once, as fast as they are answered, to the one and the other in turn; each one's
 """
 
 import asyncio
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -27,6 +24,7 @@ from ingest.decode import decode
 from simulator.shop import Shop, people_for
 from storage.sqlite import open_store
 from tests.bench.segments_data import define, mixed
+from tests.bench.served import COLLECTOR, started
 from tests.workspace import DAY, Workspace
 
 CONNECTIONS: Final = 64
@@ -35,7 +33,6 @@ BLOCK: Final = 4_000
 """Events after which the other server has its turn."""
 SIZES: Final = ((1, 70), (20, 20), (100, 10))
 """Events of a request, and how many of a hundred have so many: browsers, Node's and Python's SDKs."""
-START_S_MAX: Final = 60.0
 _AUTHORIZATION: Final = "Basic YW55Og=="
 _BATCHES: Final = re.compile(
     r'onefold_batch_messages_(bucket|count|sum)\{(?:le="([^"]+)",)?stage="collect"\} (\S+)'
@@ -110,7 +107,7 @@ async def _send(served: Served, some: Iterator[tuple[int, bytes]]) -> None:
         started = time.monotonic()
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         body = await reader.readexactly(length)
         if not head.startswith(b"HTTP/1.1 200"):
             raise AssertionError(f"{head[:40]!r} {body[:200]!r}")
@@ -192,23 +189,8 @@ def prepare(folder: Path, history: Sequence[dict[str, Any]], segments: int, now_
 @contextmanager
 def serving(name: str, folder: Path) -> Iterator[Served]:
     """`onefold serve` on a store, in a process of its own."""
-    output = folder / "serve.log"
-    free = {"ONEFOLD_GRPC__PORT": "0", "ONEFOLD_COLLECTOR__PORT": "0"}
-    with output.open("wb") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "--data", str(folder), "serve"],
-            env=os.environ | free, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + START_S_MAX
-        while not (found := re.search(r"collector +http://[^:]+:(\d+)", output.read_text())):
-            if child.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"onefold serve did not start:\n{output.read_text()}")
-            time.sleep(0.1)
-        yield Served(name, int(found[1]), psutil.Process(child.pid), folder)
-    finally:
-        child.terminate()
-        child.wait(30)
+    with started(["--data", str(folder)], folder / "serve.log") as (pid, port_of):
+        yield Served(name, port_of(COLLECTOR), psutil.Process(pid), folder)
 
 
 def compare_served(
